@@ -1,0 +1,181 @@
+//! Running one attempt of a command.
+//!
+//! The input goes to stdin, stdout is the output, stderr goes to the log. What must hold:
+//!
+//! - The command runs in a process group of its own, and when the attempt is over nobody is left
+//!   in it, whether the attempt ended by itself, was stopped, or its future was dropped.
+//! - An attempt ends soon after the command's own process has ended, whoever still holds a pipe.
+//! - Memory is bounded: by the output limit, and by fixed sizes for stderr.
+//!
+//! Not guaranteed: a process that leaves the group (`setsid`) is not found again.
+
+mod exit;
+mod group;
+mod pipes;
+mod stderr;
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tokio::process::Command;
+use tokio::time::timeout;
+use tracing::debug;
+
+use crate::attempt::control::AttemptControl;
+use crate::attempt::{Attempt, Cause, supervise};
+use crate::ended::{Ended, Exit, Verdict};
+use crate::handler::registry::Limits;
+use crate::handler::task::Task;
+use group::Group;
+use pipes::{Pipes, Pumped};
+
+/// How long the pipes are read on after the command's process has ended. Its group is dead by
+/// then, so they close at once unless a process that left the group holds them.
+const PIPES_CLOSE_MAX: Duration = Duration::from_millis(500);
+
+/// A command that handles the tasks of one kind.
+///
+/// It inherits the worker's environment but for `ROTA_*`, `NATS_*` and `TRACEPARENT`: these are
+/// the worker's own affairs, credentials among them. It is told `ROTA_TASK_ID`, `ROTA_KIND`,
+/// `ROTA_ATTEMPT`, and, where there is one, `ROTA_DEADLINE` (RFC 3339) and `TRACEPARENT`.
+///
+/// Exit 0 completes the task; 65 (`EX_DATAERR`) fails it for good; anything else, a signal or the
+/// time limit is a failed attempt that may be retried.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CommandHandler {
+    /// A path, or a name that is looked up in `PATH`.
+    pub program: String,
+    pub args: Vec<String>,
+    /// Added to the environment; cannot replace what the command is told about its task.
+    pub env: BTreeMap<String, String>,
+    pub working_dir: Option<PathBuf>,
+}
+
+/// The attempt as a process group with its pipes.
+struct CommandAttempt {
+    group: Group,
+    pipes: Pipes,
+}
+
+impl CommandHandler {
+    pub(crate) async fn run(
+        &self,
+        task: &Task,
+        limits: &Limits,
+        control: &AttemptControl,
+    ) -> Ended {
+        let mut attempt = match CommandAttempt::start(&mut self.command(task), task, limits) {
+            Ok(attempt) => attempt,
+            Err(error) => return self.not_started(&error),
+        };
+        let supervised = supervise(&mut attempt, limits, control).await;
+        let exit = supervised.end.map(exit::exit_of);
+        let (output, stderr_tail) = attempt.finish().await;
+        let verdict = match (supervised.cause, output, exit) {
+            (Some(Cause::Stop), ..) => Verdict::Stopped,
+            (Some(Cause::TimeLimit), ..) => limits.over_time(),
+            (None, None, _) => limits.over_output(),
+            (None, Some(output), Some(exit)) => exit::verdict_of(exit, output),
+            (None, Some(_), None) => unreachable!("only an attempt made to end is given up"),
+        };
+        Ended { verdict, exit, stderr_tail, ran: supervised.ran }
+    }
+
+    fn command(&self, task: &Task) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.args);
+        for name in std::env::vars_os().map(|(name, _)| name).filter(is_private) {
+            command.env_remove(name);
+        }
+        command.envs(&self.env).envs(environment(task));
+        if let Some(dir) = &self.working_dir {
+            command.current_dir(dir);
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn not_started(&self, error: &std::io::Error) -> Ended {
+        let place = match &self.working_dir {
+            Some(dir) => format!(" in {}", dir.display()),
+            None => String::new(),
+        };
+        let reason = format!("could not start {:?}{place}: {error}", self.program);
+        Ended::unstarted(Verdict::retry(reason))
+    }
+}
+
+impl CommandAttempt {
+    fn start(command: &mut Command, task: &Task, limits: &Limits) -> std::io::Result<Self> {
+        let (group, pipes) = Group::spawn(command)?;
+        Ok(Self { group, pipes: Pipes::new(pipes, task, limits.output_bytes_max) })
+    }
+
+    /// Reads what is left. The output is `None` when it was over the limit.
+    async fn finish(mut self) -> (Option<bytes::Bytes>, String) {
+        if timeout(PIPES_CLOSE_MAX, self.pipes.pump()).await.is_err() {
+            debug!("a process outside the command's group holds its pipes");
+        }
+        self.pipes.finish()
+    }
+}
+
+impl Attempt for CommandAttempt {
+    type End = ExitStatus;
+
+    fn suspend(&mut self) {
+        self.group.signal(Signal::STOP);
+    }
+
+    fn resume(&mut self) {
+        self.group.signal(Signal::CONT);
+    }
+
+    fn ask_to_end(&mut self) {
+        self.group.signal(Signal::TERM);
+        // A stopped process takes no TERM until it goes on.
+        self.group.signal(Signal::CONT);
+    }
+
+    fn kill(&mut self) {
+        self.group.signal(Signal::KILL);
+    }
+
+    async fn ended(&mut self) -> ExitStatus {
+        let pumped = tokio::select! {
+            biased;
+            status = self.group.ended() => return status,
+            pumped = self.pipes.pump() => pumped,
+        };
+        match pumped {
+            Pumped::Closed => {}
+            Pumped::OverLimit => self.group.signal(Signal::KILL),
+        }
+        self.group.ended().await
+    }
+}
+
+/// What a command is told about its task.
+fn environment(task: &Task) -> impl Iterator<Item = (&'static str, String)> {
+    let always = [
+        ("ROTA_TASK_ID", task.id().to_owned()),
+        ("ROTA_KIND", task.kind().to_owned()),
+        ("ROTA_ATTEMPT", task.attempt().to_string()),
+    ];
+    let deadline = task.deadline().map(|deadline| ("ROTA_DEADLINE", deadline.to_string()));
+    let traceparent = task.traceparent().map(|trace| ("TRACEPARENT", trace.to_owned()));
+    always.into_iter().chain(deadline).chain(traceparent)
+}
+
+/// Variables of the worker that are none of a command's business.
+pub(crate) fn is_private(name: impl AsRef<OsStr>) -> bool {
+    let name = name.as_ref().as_encoded_bytes();
+    name.starts_with(b"ROTA_") || name.starts_with(b"NATS_") || name == b"TRACEPARENT"
+}
+
+#[cfg(test)]
+mod tests;

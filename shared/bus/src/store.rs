@@ -1,0 +1,154 @@
+//! Publishing into JetStream: a message is stored when the server says so.
+//!
+//! Sending and waiting are apart, so that many can be under way at once: [`Bus::store`] sends, the
+//! [`Storing`] that it returns waits for the answer.
+
+use std::future::IntoFuture;
+
+use async_nats::jetstream::context::{PublishAckFuture, PublishError, PublishErrorKind};
+use async_nats::jetstream::{self, ErrorCode, message::PublishMessage};
+use rota_wire::headers::MSG_ID;
+
+use crate::connect::{Bus, NETWORK_LIMIT};
+use crate::message::Message;
+use crate::subjects::Subject;
+
+const STORE_FAILED: ErrorCode = ErrorCode(10077);
+const MESSAGE_TOO_LARGE: ErrorCode = ErrorCode(10054);
+
+/// What must be true of the stream for the message to be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expect {
+    /// Anything.
+    Nothing,
+    /// No message on the subject yet: the first one wins.
+    First,
+    /// No message with this id within the stream's window for duplicates; if there is one, the answer
+    /// is as if it had been stored.
+    NewId(String),
+}
+
+/// The server's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// Its sequence in the stream.
+    pub sequence: u64,
+    /// Whether a message with the same id was there already, so that this one was not stored again.
+    pub duplicate: bool,
+}
+
+/// Why a message was not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is a message on the subject already, and [`Expect::First`] was asked for. Not to be repeated.
+    #[error("storing on {subject}: another was first")]
+    NotFirst {
+        /// Where.
+        subject: Subject,
+    },
+    /// The stream is full and refuses. To be repeated later.
+    #[error("storing on {subject}: the stream is full")]
+    Full {
+        /// Where.
+        subject: Subject,
+        /// What the server says.
+        source: PublishError,
+    },
+    /// The message is over the server's or the stream's limit. Not to be repeated.
+    #[error("storing on {subject}: the message is too large")]
+    TooLarge {
+        /// Where.
+        subject: Subject,
+        /// What the server says.
+        source: PublishError,
+    },
+    /// No answer: it may have been stored or not. To be repeated.
+    #[error("storing on {subject}: no answer")]
+    Unanswered {
+        /// Where.
+        subject: Subject,
+        /// What the client says.
+        source: PublishError,
+    },
+}
+
+impl StoreError {
+    /// Whether the same message may be stored later.
+    #[must_use]
+    pub const fn is_temporary(&self) -> bool {
+        matches!(self, Self::Full { .. } | Self::Unanswered { .. })
+    }
+}
+
+/// A message on its way into a stream.
+#[derive(Debug)]
+#[must_use = "the message is stored only if the answer says so"]
+pub struct Storing {
+    subject: Subject,
+    answer: PublishAckFuture,
+}
+
+impl Storing {
+    /// Waits for the server's answer, at most five seconds.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it was not stored, or nobody knows.
+    pub async fn done(self) -> Result<Stored, StoreError> {
+        let Self { subject, answer } = self;
+        match answer.into_future().await {
+            Ok(ack) => Ok(Stored {
+                sequence: ack.sequence,
+                duplicate: ack.duplicate,
+            }),
+            Err(error) => Err(classify(subject, error)),
+        }
+    }
+}
+
+impl Bus {
+    /// Sends a message into its stream.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot even be sent.
+    pub async fn store(&self, message: Message, expect: Expect) -> Result<Storing, StoreError> {
+        let Message {
+            subject,
+            headers,
+            payload,
+        } = message;
+        let mut publish = PublishMessage::build().payload(payload);
+        if !headers.is_empty() {
+            publish = publish.headers(crate::headers::to_map(&headers));
+        }
+        publish = match expect {
+            Expect::Nothing => publish,
+            Expect::First => publish.expected_last_subject_sequence(0),
+            Expect::NewId(id) => publish.header(MSG_ID, id.as_str()),
+        };
+        let sending = self
+            .jetstream
+            .send_publish(subject.as_str().to_owned(), publish);
+        match tokio::time::timeout(NETWORK_LIMIT, sending).await {
+            Ok(Ok(answer)) => Ok(Storing { subject, answer }),
+            Ok(Err(error)) => Err(classify(subject, error)),
+            Err(_) => {
+                let source = PublishError::new(PublishErrorKind::TimedOut);
+                Err(StoreError::Unanswered { subject, source })
+            }
+        }
+    }
+}
+
+fn classify(subject: Subject, source: PublishError) -> StoreError {
+    let code = std::error::Error::source(&source)
+        .and_then(|inner| inner.downcast_ref::<jetstream::Error>())
+        .map(jetstream::Error::error_code);
+    match (source.kind(), code) {
+        (PublishErrorKind::WrongLastSequence, _) => StoreError::NotFirst { subject },
+        (PublishErrorKind::MaxPayloadExceeded, _) | (_, Some(MESSAGE_TOO_LARGE)) => {
+            StoreError::TooLarge { subject, source }
+        }
+        (_, Some(STORE_FAILED)) => StoreError::Full { subject, source },
+        _ => StoreError::Unanswered { subject, source },
+    }
+}

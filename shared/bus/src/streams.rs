@@ -1,0 +1,305 @@
+//! The streams and the lease bucket with their exact settings: created by whoever starts first, compared
+//! ever after.
+//!
+//! A stream that differs is an error that names the field. Nothing is changed silently: an operator who
+//! meant it changes the setting of Rota, one who did not finds out before a task is lost.
+
+use std::time::Duration;
+
+use async_nats::jetstream::context::{CreateStreamError, CreateStreamErrorKind, GetStreamError};
+use async_nats::jetstream::kv;
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+
+use crate::connect::{Bus, NETWORK_LIMIT};
+use crate::subjects::Subjects;
+
+const MIB: i64 = 1024 * 1024;
+const GIB: i64 = 1024 * MIB;
+const HOUR: Duration = Duration::from_secs(3_600);
+/// How long a submitter's `Nats-Msg-Id` is remembered by the door itself.
+const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
+/// The most results kept; each takes about 250 bytes of the server's memory beside its bytes on disk.
+const RESULTS_MAX: i64 = 2_000_000;
+/// The most lanes: each is a consumer of ROTA_READY.
+pub(crate) const LANES_MAX: i32 = 10_000;
+/// A lease that is not renewed for so long is free.
+pub(crate) const LEASE_TTL: Duration = Duration::from_secs(5);
+
+/// What an installation chooses for its streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamOptions {
+    /// Servers that keep each stream: 1, 3 or 5.
+    pub replicas: usize,
+}
+
+impl Default for StreamOptions {
+    fn default() -> Self {
+        Self { replicas: 1 }
+    }
+}
+
+/// The streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StreamName {
+    /// The door.
+    Intake,
+    /// What waits for its time.
+    Schedule,
+    /// The task queue.
+    Ready,
+    /// Results.
+    Results,
+    /// Dead letters.
+    Dead,
+    /// What happened.
+    Events,
+}
+
+impl StreamName {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Intake,
+        Self::Schedule,
+        Self::Ready,
+        Self::Results,
+        Self::Dead,
+        Self::Events,
+    ];
+
+    /// The stream's own part of its name.
+    #[must_use]
+    pub const fn part(self) -> &'static str {
+        match self {
+            Self::Intake => "INTAKE",
+            Self::Schedule => "SCHEDULE",
+            Self::Ready => "READY",
+            Self::Results => "RESULTS",
+            Self::Dead => "DEAD",
+            Self::Events => "EVENTS",
+        }
+    }
+
+    fn config(self, subjects: &Subjects, options: StreamOptions) -> Config {
+        let base = Config {
+            name: subjects.stream(self.part()),
+            storage: StorageType::File,
+            num_replicas: options.replicas,
+            allow_direct: true,
+            duplicate_window: DUPLICATE_WINDOW,
+            max_messages: -1,
+            max_messages_per_subject: -1,
+            max_bytes: -1,
+            max_message_size: -1,
+            max_consumers: -1,
+            ..Config::default()
+        };
+        let over = |names: &[crate::Subject]| names.iter().map(ToString::to_string).collect();
+        match self {
+            Self::Intake => Config {
+                subjects: over(&[subjects.submissions()]),
+                retention: RetentionPolicy::WorkQueue,
+                discard: DiscardPolicy::New,
+                max_bytes: 4 * GIB,
+                ..base
+            },
+            Self::Schedule => Config {
+                subjects: over(&[subjects.scheduled(), subjects.all_due()]),
+                retention: RetentionPolicy::WorkQueue,
+                allow_message_schedules: true,
+                allow_rollup: true,
+                ..base
+            },
+            Self::Ready => Config {
+                subjects: over(&[subjects.all_ready()]),
+                retention: RetentionPolicy::WorkQueue,
+                discard: DiscardPolicy::New,
+                max_bytes: 8 * GIB,
+                max_consumers: LANES_MAX,
+                ..base
+            },
+            Self::Results => Config {
+                subjects: over(&[subjects.results()]),
+                max_messages_per_subject: 1,
+                max_messages: RESULTS_MAX,
+                max_bytes: 8 * GIB,
+                max_age: 24 * HOUR,
+                ..base
+            },
+            Self::Dead => Config {
+                subjects: over(&[subjects.all_dead()]),
+                max_bytes: 4 * GIB,
+                max_age: 30 * 24 * HOUR,
+                ..base
+            },
+            Self::Events => Config {
+                subjects: over(&[subjects.all_events()]),
+                max_bytes: 256 * MIB,
+                max_age: HOUR,
+                ..base
+            },
+        }
+    }
+}
+
+/// Why the streams are not as they must be.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    /// A stream or bucket is there with another setting.
+    #[error(
+        "stream {stream} exists with {field} = {found}, but Rota needs {wanted}: change it with \
+         `nats stream edit`, or give this installation a --prefix of its own"
+    )]
+    Differs {
+        /// Which.
+        stream: String,
+        /// The setting.
+        field: &'static str,
+        /// What it is.
+        found: String,
+        /// What it must be.
+        wanted: String,
+    },
+    /// It cannot be created.
+    #[error("creating stream {stream}")]
+    Create {
+        /// Which.
+        stream: String,
+        /// Why.
+        source: CreateStreamError,
+    },
+    /// It cannot be read.
+    #[error("reading stream {stream}")]
+    Read {
+        /// Which.
+        stream: String,
+        /// Why.
+        source: GetStreamError,
+    },
+    /// The bucket of leases cannot be created.
+    #[error("creating bucket {bucket}")]
+    Bucket {
+        /// Which.
+        bucket: String,
+        /// Why.
+        source: async_nats::jetstream::context::CreateKeyValueError,
+    },
+    /// The server does not answer.
+    #[error("creating stream {stream}: no answer within 5s")]
+    TimedOut {
+        /// Which.
+        stream: String,
+    },
+}
+
+impl Bus {
+    /// Creates what is missing and compares what is there.
+    ///
+    /// # Errors
+    /// [`StreamError`]; one that differs names the field.
+    pub async fn ensure_streams(&self, options: StreamOptions) -> Result<(), StreamError> {
+        for name in StreamName::ALL {
+            self.ensure(name.config(self.subjects(), options)).await?;
+        }
+        self.ensure_leases(options).await
+    }
+
+    async fn ensure(&self, wanted: Config) -> Result<(), StreamError> {
+        let stream = wanted.name.clone();
+        let created =
+            tokio::time::timeout(NETWORK_LIMIT, self.jetstream.create_stream(wanted.clone()));
+        match created.await {
+            Err(_) => Err(StreamError::TimedOut { stream }),
+            Ok(Ok(found)) => compare(&found.cached_info().config, &wanted),
+            Ok(Err(error)) if is_taken(&error) => match self.jetstream.get_stream(&stream).await {
+                Ok(found) => {
+                    compare(&found.cached_info().config, &wanted)?;
+                    // The server sees a difference that is not among the settings compared.
+                    Err(StreamError::Create {
+                        stream,
+                        source: error,
+                    })
+                }
+                Err(source) => Err(StreamError::Read { stream, source }),
+            },
+            Ok(Err(source)) => Err(StreamError::Create { stream, source }),
+        }
+    }
+
+    async fn ensure_leases(&self, options: StreamOptions) -> Result<(), StreamError> {
+        let bucket = self.subjects().lease_bucket();
+        let config = kv::Config {
+            bucket: bucket.clone(),
+            description: "leadership and locks of Rota: a key's revision is its fencing token"
+                .into(),
+            history: 1,
+            max_age: LEASE_TTL,
+            num_replicas: options.replicas,
+            ..kv::Config::default()
+        };
+        match tokio::time::timeout(NETWORK_LIMIT, self.jetstream.create_key_value(config)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(source)) => Err(StreamError::Bucket { bucket, source }),
+            Err(_) => Err(StreamError::TimedOut { stream: bucket }),
+        }
+    }
+}
+
+fn is_taken(error: &CreateStreamError) -> bool {
+    matches!(error.kind(), CreateStreamErrorKind::JetStream(inner)
+        if inner.error_code() == async_nats::jetstream::ErrorCode::STREAM_NAME_EXIST)
+}
+
+/// The settings that decide what is kept, refused or lost, by the server's own names.
+const COMPARED: [&str; 14] = [
+    "subjects",
+    "retention",
+    "discard",
+    "storage",
+    "num_replicas",
+    "max_age",
+    "max_bytes",
+    "max_msgs",
+    "max_msgs_per_subject",
+    "max_msg_size",
+    "max_consumers",
+    "duplicate_window",
+    "allow_direct",
+    "allow_msg_schedules",
+];
+
+fn compare(found: &Config, wanted: &Config) -> Result<(), StreamError> {
+    let plain = |config| serde_json::to_value(config).expect("a stream's settings are plain data");
+    let (found, plain_wanted) = (plain(found), plain(wanted));
+    for field in COMPARED {
+        let (is, must_be) = (&found[field], &plain_wanted[field]);
+        if is != must_be {
+            let stream = wanted.name.clone();
+            let (found, wanted) = (is.to_string(), must_be.to_string());
+            return Err(StreamError::Differs { stream, field, found, wanted });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Prefix;
+
+    #[test]
+    fn a_stream_that_differs_is_named_with_its_field() {
+        let subjects = Subjects::new(Prefix::default());
+        let wanted = StreamName::Ready.config(&subjects, StreamOptions::default());
+        assert!(compare(&wanted, &wanted).is_ok());
+        let found = Config {
+            retention: RetentionPolicy::Limits,
+            ..wanted.clone()
+        };
+        let error = compare(&found, &wanted).expect_err("another retention");
+        let text = error.to_string();
+        assert!(
+            text.contains("ROTA_READY") && text.contains("retention"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,118 @@
+//! Frames of dispatch: what the scheduler assigns to a worker, and what the worker reports.
+//!
+//! ```text
+//! scheduler ── Assign { tasks, revoked, settled } ──► worker
+//! scheduler ◄── Report { outcomes } ─────────────── worker   repeated until settled
+//! ```
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::fleet::FrameMark;
+use crate::frame::Frame;
+use crate::ids::{Holding, Kind, TaskId, WorkerId};
+use crate::span::{Micros, Span};
+
+/// Many decisions for one worker in one message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assign {
+    /// Names the frame; the worker's heartbeats repeat the newest.
+    pub mark: FrameMark,
+    /// Outcomes that need not be reported again, by their numbers.
+    pub settled: Vec<u64>,
+    /// Deliveries that now belong to others: stop them and say nothing of them.
+    pub revoked: Vec<Holding>,
+    /// Attempts to run.
+    pub tasks: Vec<Assignment>,
+}
+
+/// One attempt to run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// Names it between worker and scheduler.
+    pub holding: Holding,
+    /// The task.
+    pub id: TaskId,
+    /// Its kind.
+    pub kind: Kind,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// The longest that it may run.
+    pub timeout: Span,
+    /// When the task reached ROTA_INTAKE.
+    pub submitted: Micros,
+    /// W3C trace context.
+    pub traceparent: Option<String>,
+    /// The task's input, untouched.
+    pub input: Bytes,
+}
+
+impl Frame for Assign {
+    const VERSION: u8 = 1;
+    const NAME: &'static str = "assign";
+}
+
+/// What became of attempts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Who ran them.
+    pub worker: WorkerId,
+    /// One entry for each; numbers do not repeat within a worker's life.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// What became of one attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Names the outcome until it is settled.
+    pub number: u64,
+    /// Which delivery.
+    pub holding: Holding,
+    /// How it ended.
+    pub ending: Ending,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ending {
+    /// The task has its result in ROTA_RESULTS, this attempt's or, when another was first, that one's.
+    Stored,
+    /// It failed.
+    Failed(Failure),
+    /// Handed back unfinished by a worker that stops, or never begun: no attempt is used up.
+    Returned {
+        /// Why, in one sentence.
+        reason: String,
+    },
+}
+
+/// A failed attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Whether another attempt makes sense.
+    pub retry: Retry,
+    /// Why it failed, in one sentence.
+    pub reason: String,
+    /// A command's exit code or the signal that ended it.
+    pub exit: Option<String>,
+    /// The end of what it wrote to stderr.
+    pub stderr_tail: String,
+    /// When it began.
+    pub started: Micros,
+    /// When it failed.
+    pub finished: Micros,
+}
+
+/// Whether a failed attempt may be followed by another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Retry {
+    /// Yes, while attempts are left.
+    Later,
+    /// No: the handler says that it can never succeed.
+    Never,
+}
+
+impl Frame for Report {
+    const VERSION: u8 = 1;
+    const NAME: &'static str = "report";
+}

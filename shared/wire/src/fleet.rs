@@ -1,0 +1,117 @@
+//! Frames about the fleet: a worker's heartbeat, and the roll call of a new leader.
+
+use serde::{Deserialize, Serialize};
+
+use crate::frame::Frame;
+use crate::ids::{Holding, Kind, Term, WorkerId};
+use crate::span::{Micros, Span};
+
+/// What a worker says of itself, at each interval and at once when asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// Who says it.
+    pub worker: WorkerId,
+    /// Counts up from 1; a lower one than the last is late and says nothing new.
+    pub number: u64,
+    /// When the process started.
+    pub started: Micros,
+    /// How often it says it.
+    pub interval: Span,
+    /// Whether it takes tasks.
+    pub state: WorkerState,
+    /// How many attempts it can run at once.
+    pub slots: u32,
+    /// What it can run.
+    pub kinds: Vec<KindCapacity>,
+    /// What it carries: `gpu`, `zone=eu`.
+    pub labels: Vec<String>,
+    /// The last assign frame that it has seen; nothing before the first.
+    pub seen: Option<FrameMark>,
+    /// Every delivery that it was assigned and that is not settled yet.
+    pub held: Vec<Held>,
+    /// The load of its machine.
+    pub machine: MachineLoad,
+}
+
+/// Whether a worker takes tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WorkerState {
+    /// It takes tasks.
+    Up,
+    /// It finishes what it has and takes no more.
+    Draining,
+    /// Its last word: it holds nothing any more.
+    Gone,
+}
+
+/// A kind that a worker handles.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KindCapacity {
+    /// Which.
+    pub kind: Kind,
+    /// How many of it may run at once there; nothing means as many as there are slots.
+    pub concurrency: Option<u32>,
+}
+
+/// Names one assign frame: the term of its sender and its number within that term and worker, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FrameMark {
+    /// The sender's term.
+    pub term: Term,
+    /// Counts up from 1 for each worker.
+    pub number: u64,
+}
+
+/// One delivery that a worker holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Which.
+    pub holding: Holding,
+    /// How far it is.
+    pub stage: Stage,
+}
+
+/// How far a held delivery is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stage {
+    /// It occupies a slot.
+    Running,
+    /// Its outcome is known and reported until it is settled; it occupies no slot.
+    Ended,
+}
+
+/// The load of a machine. What the system does not tell is absent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineLoad {
+    /// Cores, in thousandths.
+    pub cpu_milli: u32,
+    /// Share of the cores' time that was busy since the last heartbeat, in thousandths.
+    pub cpu_busy_permille: Option<u16>,
+    /// Memory, in bytes.
+    pub memory_bytes: u64,
+    /// Memory that can still be had, in bytes.
+    pub memory_available_bytes: Option<u64>,
+    /// Share of time in which some task waited for a CPU, over 10 s, in thousandths (Linux PSI).
+    pub pressure_cpu_permille: Option<u16>,
+    /// The same for memory.
+    pub pressure_memory_permille: Option<u16>,
+    /// The same for storage.
+    pub pressure_io_permille: Option<u16>,
+}
+
+impl Frame for Heartbeat {
+    const VERSION: u8 = 1;
+    const NAME: &'static str = "heartbeat";
+}
+
+/// A new leader asks every worker for a heartbeat at once, and to report again what is not settled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RollCall {
+    /// The leader's term; frames of older terms are refused from now on.
+    pub term: Term,
+}
+
+impl Frame for RollCall {
+    const VERSION: u8 = 1;
+    const NAME: &'static str = "roll call";
+}

@@ -1,0 +1,30 @@
+//! What crosses the wire: ids, task options, results, and the frames that the services send each other.
+//!
+//! People's side of the wire is text: subjects name the kind, headers carry the options, the body is
+//! theirs. [`options`], [`task`] and [`result`] hold that half. Between services everything is a
+//! [`frame`]: postcard behind one version byte. This crate does no I/O and knows no NATS client.
+//!
+//! ```text
+//! ids ── span ── headers          the vocabulary
+//!   └─ options ── task ── result  what people write and read
+//!   └─ frame ── fleet, dispatch, event   what the services say to each other
+//! ```
+//!
+//! What must hold: whatever bytes arrive, decoding returns an error and never panics.
+
+pub mod dispatch;
+pub mod event;
+pub mod fleet;
+pub mod frame;
+pub mod headers;
+pub mod ids;
+pub mod options;
+pub mod result;
+pub mod span;
+pub mod task;
+
+pub use headers::Headers;
+pub use ids::{Delivery, Holding, Kind, Lane, Priority, TaskId, Term, WorkerId};
+pub use options::TaskOptions;
+pub use span::{Micros, Span};
+pub use task::{Rejection, TaskSpec};
