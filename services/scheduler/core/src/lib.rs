@@ -1,1 +1,43 @@
-//! rota-scheduler-core
+//! Every decision of the scheduler, as a state machine without I/O, clock, threads or logging.
+//!
+//! Events and the time go in, actions and the next deadline come out. The service feeds it from NATS,
+//! the simulator from a virtual clock, the tests from sequences of events: all run this code.
+//!
+//! ```text
+//!            Delivered            Looked: nothing          place
+//! (unknown) ──────────► LookingUp ───────────────► Ready ─────────► Held ──Stored──► acked
+//!     ▲          └── fresh: no look-up needed ──────▲                │ │
+//!     │                                             │     lost,      │ └─Failed─► Settling ─► acked
+//!     └───────────── redelivered ◄── Returning ◄────┴── handed back ─┘            (retry or dead letter
+//!                                     (nak)                                        is stored first)
+//! ```
+//!
+//! What must hold after each event ([`Scheduler::check`] looks):
+//! 1. A task is held by one worker at most.
+//! 2. No worker holds more than its slots, unless it came with more.
+//! 3. A message is acked only when its result, its retry or its dead letter is stored.
+//! 4. What was delivered is known until it is acked, or given back and delivered again.
+//! 5. Same options, seed and events give the same actions.
+//!
+//! Reading order: [`event`], [`action`], [`scheduler`], then the parts that it is made of.
+
+pub mod action;
+pub mod event;
+pub mod options;
+pub mod scheduler;
+
+mod check;
+mod deliveries;
+mod dispatch;
+mod fleet;
+mod heartbeats;
+mod lanes;
+mod outcomes;
+mod queue;
+mod recovery;
+mod tasks;
+
+pub use action::{Action, AssignFrame, Placed};
+pub use event::{Event, Looked};
+pub use options::Options;
+pub use scheduler::Scheduler;

@@ -1,0 +1,93 @@
+//! What the core wants done. The service does the actions of one turn in their order.
+
+use std::sync::Arc;
+
+use rota_wire::dispatch::Failure;
+use rota_wire::event::Event as Told;
+use rota_wire::{Holding, Lane, Span, TaskSpec, WorkerId};
+
+/// Something to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Ask all workers for a heartbeat, and for what they have not settled.
+    CallRoll,
+    /// Make a lane's consumer again, and answer with `LaneOpened`.
+    OpenLane {
+        /// Which.
+        lane: Lane,
+    },
+    /// Ask a lane for more messages.
+    Pull {
+        /// Which.
+        lane: Lane,
+        /// How many.
+        count: u32,
+    },
+    /// Send a frame to a worker.
+    Assign(AssignFrame),
+    /// Answer the message for good: its task is settled.
+    Ack {
+        /// Which message.
+        seq: u64,
+    },
+    /// Have the message delivered again at once.
+    Nak {
+        /// Which message.
+        seq: u64,
+    },
+    /// Look whether the task has a result, and answer with `Looked`.
+    LookUp {
+        /// Its message.
+        seq: u64,
+        /// The task.
+        task: Arc<TaskSpec>,
+    },
+    /// Store the message in the schedule as the next attempt, and answer with `Stored`.
+    StoreRetry {
+        /// Its message.
+        seq: u64,
+        /// The task, its attempt already raised.
+        task: Arc<TaskSpec>,
+        /// How long it waits.
+        wait: Span,
+    },
+    /// Store the message as a dead letter, then the task's result as failed, and answer with `Stored`.
+    Bury {
+        /// Its message.
+        seq: u64,
+        /// The task.
+        task: Arc<TaskSpec>,
+        /// Why, in one sentence.
+        reason: String,
+        /// Who had it last.
+        worker: Option<WorkerId>,
+        /// Its last attempt's failure; nothing when it took its workers down.
+        failure: Option<Box<Failure>>,
+    },
+    /// Tell whoever watches.
+    Tell(Told),
+}
+
+/// Decisions for one worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssignFrame {
+    /// Who.
+    pub worker: WorkerId,
+    /// The frame's number for this worker in this term, from 1.
+    pub number: u64,
+    /// Outcomes that are settled.
+    pub settled: Vec<u64>,
+    /// Deliveries that belong to others now.
+    pub revoked: Vec<Holding>,
+    /// Attempts to run.
+    pub tasks: Vec<Placed>,
+}
+
+/// An attempt and its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// Names it between worker and scheduler.
+    pub holding: Holding,
+    /// The task.
+    pub task: Arc<TaskSpec>,
+}

@@ -1,0 +1,295 @@
+//! Workers that speak and workers that fall silent: joining, claims, revocation, loss.
+
+use std::collections::BTreeSet;
+
+use rota_wire::event::{Event as Told, RedeliveryCause};
+use rota_wire::fleet::{Heartbeat, Held, Stage, WorkerState};
+use rota_wire::{Micros, Span};
+
+use crate::action::Action;
+use crate::fleet::WorkerKey;
+use crate::recovery::Claim;
+use crate::scheduler::Scheduler;
+use crate::tasks::{Hold, TaskState};
+
+/// The longest interval that a worker's word is taken for: it decides when it is missed.
+const INTERVAL_MAX: Span = Span::from_secs(60);
+/// The most slots that a worker's word is taken for.
+const SLOTS_MAX: u32 = 65_536;
+
+impl Scheduler {
+    pub(crate) fn heartbeat(
+        &mut self,
+        now: Micros,
+        heartbeat: &Heartbeat,
+        actions: &mut Vec<Action>,
+    ) {
+        self.recovery.heard(&heartbeat.worker, now);
+        if heartbeat.slots > SLOTS_MAX {
+            return;
+        }
+        let key = match self.fleet.key(&heartbeat.worker) {
+            Some(key) if heartbeat.number <= self.fleet.get(key).map_or(0, |w| w.heartbeat) => {
+                return;
+            }
+            Some(key) => key,
+            // A last word of one that is gone already, or one worker too many.
+            None if heartbeat.state == WorkerState::Gone => return,
+            None if self.fleet.len() >= self.options.workers_max => return,
+            None => self.join(heartbeat, actions),
+        };
+        self.tell_draining(key, heartbeat, actions);
+        let patience = heartbeat.interval.min(INTERVAL_MAX).ms().max(1)
+            * u64::from(self.options.missed_heartbeats_max);
+        self.fleet
+            .heard(key, heartbeat, now.plus(Span::from_ms(patience)));
+        self.compare_holdings(key, heartbeat, actions);
+        if heartbeat.state == WorkerState::Gone {
+            self.remove_worker(key, RedeliveryCause::Returned, actions);
+            actions.push(Action::Tell(Told::WorkerLeft {
+                worker: heartbeat.worker.clone(),
+            }));
+        }
+    }
+
+    fn join(&mut self, heartbeat: &Heartbeat, actions: &mut Vec<Action>) -> WorkerKey {
+        actions.push(Action::Tell(Told::WorkerJoined {
+            worker: heartbeat.worker.clone(),
+            slots: heartbeat.slots,
+            kinds: heartbeat
+                .kinds
+                .iter()
+                .map(|capacity| capacity.kind.clone())
+                .collect(),
+        }));
+        self.fleet.join(heartbeat)
+    }
+
+    fn tell_draining(&self, key: WorkerKey, heartbeat: &Heartbeat, actions: &mut Vec<Action>) {
+        let before = self.fleet.get(key).map(|worker| worker.state);
+        if heartbeat.state == WorkerState::Draining && before == Some(WorkerState::Up) {
+            let holding = u32::try_from(heartbeat.held.len()).unwrap_or(u32::MAX);
+            let worker = heartbeat.worker.clone();
+            actions.push(Action::Tell(Told::WorkerDraining { worker, holding }));
+        }
+    }
+
+    /// Holds what a worker says that it has against our books, both ways.
+    fn compare_holdings(
+        &mut self,
+        key: WorkerKey,
+        heartbeat: &Heartbeat,
+        actions: &mut Vec<Action>,
+    ) {
+        let mut theirs = BTreeSet::new();
+        let mut foreign = 0;
+        for held in &heartbeat.held {
+            theirs.insert(held.holding.delivery.seq);
+            if self.claimed(key, *held, actions) == Books::NotTheirs && held.stage == Stage::Running
+            {
+                foreign += 1;
+            }
+        }
+        self.fleet.set_foreign(key, foreign);
+        self.redeliver_missing(key, &theirs, actions);
+    }
+
+    /// One delivery that a worker says it holds.
+    fn claimed(&mut self, key: WorkerKey, held: Held, actions: &mut Vec<Action>) -> Books {
+        let seq = held.holding.delivery.seq;
+        let claim = Claim {
+            worker: key,
+            holding: held.holding,
+            outcome: None,
+        };
+        let Some(task) = self.tasks.get(seq) else {
+            if self.recovery.complete {
+                self.revoke_running(key, held);
+            } else if let Some(loser) = self.recovery.claim(seq, claim) {
+                self.revoke(loser.worker, loser.holding);
+            }
+            return Books::NotTheirs;
+        };
+        match &task.state {
+            TaskState::Held(hold) if hold.worker == key && hold.holding == held.holding => {
+                Books::Theirs
+            }
+            TaskState::Held(_) | TaskState::Settling(_) => {
+                self.revoke_running(key, held);
+                Books::NotTheirs
+            }
+            TaskState::Ready | TaskState::LookingUp => {
+                // It waits for a worker, and one that seemed lost has it: there it stays.
+                self.leave_waiting(seq);
+                self.adopt(seq, claim, actions);
+                Books::Theirs
+            }
+            TaskState::Returning => {
+                // It comes again in a moment and is adopted then.
+                if let Some(loser) = self.recovery.claim(seq, claim) {
+                    self.revoke(loser.worker, loser.holding);
+                }
+                Books::NotTheirs
+            }
+        }
+    }
+
+    /// Leaves a task with the worker that has it already.
+    pub(crate) fn adopt(&mut self, seq: u64, claim: Claim, actions: &mut Vec<Action>) {
+        let Some(task) = self.tasks.get_mut(seq) else {
+            return;
+        };
+        let hold = Hold {
+            worker: claim.worker,
+            holding: claim.holding,
+            frame: 0,
+        };
+        task.state = TaskState::Held(hold);
+        let kind = task.spec.kind.clone();
+        self.fleet.hold(claim.worker, seq, &kind, false);
+        self.recovery.adopted += 1;
+        if let Some(outcome) = claim.outcome {
+            self.holder_reported(claim.worker, *outcome, actions);
+        }
+    }
+
+    /// What our books say a worker has, and the worker, having seen the frame, does not.
+    fn redeliver_missing(
+        &mut self,
+        key: WorkerKey,
+        theirs: &BTreeSet<u64>,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(worker) = self.fleet.get(key) else {
+            return;
+        };
+        let seen = worker
+            .seen
+            .filter(|mark| mark.term == self.term)
+            .map_or(0, |mark| mark.number);
+        let missing: Vec<u64> = worker
+            .held()
+            .iter()
+            .copied()
+            .filter(|seq| !theirs.contains(seq))
+            .filter(|seq| self.frame_of(*seq).is_some_and(|frame| frame <= seen))
+            .collect();
+        for seq in missing {
+            self.redeliver(key, seq, RedeliveryCause::Missing, actions);
+        }
+    }
+
+    fn frame_of(&self, seq: u64) -> Option<u64> {
+        match self.tasks.get(seq)?.state {
+            TaskState::Held(hold) => Some(hold.frame),
+            TaskState::LookingUp
+            | TaskState::Ready
+            | TaskState::Settling(_)
+            | TaskState::Returning => None,
+        }
+    }
+
+    pub(crate) fn lose_silent_workers(&mut self, now: Micros, actions: &mut Vec<Action>) {
+        while let Some((deadline, key)) = self.fleet.next_deadline() {
+            if deadline > now {
+                break;
+            }
+            let Some(worker) = self.fleet.get(key) else {
+                break;
+            };
+            let patience = worker.interval.ms() * u64::from(self.options.missed_heartbeats_max);
+            let silent = Span::from_ms(now.since(deadline).ms() + patience);
+            let holding = u32::try_from(worker.held().len()).unwrap_or(u32::MAX);
+            let id = worker.id.clone();
+            actions.push(Action::Tell(Told::WorkerLost {
+                worker: id,
+                silent,
+                holding,
+            }));
+            self.remove_worker(key, RedeliveryCause::Lost, actions);
+        }
+    }
+
+    fn remove_worker(&mut self, key: WorkerKey, cause: RedeliveryCause, actions: &mut Vec<Action>) {
+        let held: Vec<u64> = self
+            .fleet
+            .get(key)
+            .map(|w| w.held().iter().copied().collect())
+            .unwrap_or_default();
+        for seq in held {
+            self.redeliver(key, seq, cause, actions);
+        }
+        self.recovery.claims.retain(|_, claim| claim.worker != key);
+        self.fleet.leave(key);
+    }
+
+    /// Takes a delivery from its worker and has it delivered again.
+    pub(crate) fn redeliver(
+        &mut self,
+        key: WorkerKey,
+        seq: u64,
+        cause: RedeliveryCause,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(task) = self.tasks.get_mut(seq) else {
+            return;
+        };
+        if cause == RedeliveryCause::Lost {
+            task.losses += 1;
+        }
+        let (id, kind) = (task.spec.id.clone(), task.spec.kind.clone());
+        if let Some(worker) = self.fleet.get(key).map(|worker| worker.id.clone()) {
+            task.last_worker = Some(worker.clone());
+            actions.push(Action::Tell(Told::Redelivered {
+                task: id,
+                kind,
+                worker,
+                cause,
+            }));
+        }
+        self.counts.redelivered += 1;
+        self.give_back(seq, actions);
+    }
+
+    fn revoke_running(&mut self, key: WorkerKey, held: Held) {
+        if held.stage == Stage::Running {
+            self.revoke(key, held.holding);
+        }
+    }
+
+    pub(crate) fn revoke(&mut self, key: WorkerKey, holding: rota_wire::Holding) {
+        if let Some(outbox) = self.fleet.outbox(key) {
+            outbox.revoked.push(holding);
+        }
+    }
+
+    /// Once all that earlier terms left has come again, what is still claimed was settled before.
+    pub(crate) fn complete_recovery(&mut self, actions: &mut Vec<Action>) {
+        let done = self.recovery.lanes_listed
+            && self.recovery.listening_until.is_none()
+            && self.lanes.caught_up();
+        if self.recovery.complete || !done {
+            return;
+        }
+        self.recovery.complete = true;
+        let (term, adopted) = (self.term, self.recovery.adopted);
+        actions.push(Action::Tell(Told::Recovered { term, adopted }));
+        for (seq, claim) in std::mem::take(&mut self.recovery.claims) {
+            if self.tasks.get(seq).is_some() {
+                self.recovery.claims.insert(seq, claim);
+                continue;
+            }
+            match claim.outcome {
+                Some(outcome) => self.settle(claim.worker, outcome.number),
+                None => self.revoke(claim.worker, claim.holding),
+            }
+        }
+    }
+}
+
+/// Whether a delivery that a worker holds is its own by our books.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Books {
+    Theirs,
+    NotTheirs,
+}

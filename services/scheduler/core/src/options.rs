@@ -1,0 +1,99 @@
+//! What an operator may choose, checked as a whole before the core is made.
+
+use rota_wire::Span;
+
+/// The scheduler's settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Heartbeats that a worker may miss before it counts as lost.
+    pub missed_heartbeats_max: u32,
+    /// Workers that a task may take down before it is poison.
+    pub losses_max: u32,
+    /// Tasks pulled from each lane beyond what free slots could start now, so that the head of each
+    /// lane is known and a slot that becomes free is filled without a round trip.
+    pub look_ahead: u32,
+    /// Tasks in memory, at most; at the limit nothing more is pulled.
+    pub tasks_max: usize,
+    /// Workers, at most; heartbeats of more are not heard.
+    pub workers_max: usize,
+    /// Tasks in one assign frame, at most.
+    pub frame_tasks_max: usize,
+    /// Input bytes in one assign frame, at most, unless a single task has more.
+    pub frame_bytes_max: u64,
+    /// How long a new leader listens for workers before it assigns anything.
+    pub roll_call: Span,
+    /// How long to wait before an action that failed is tried again.
+    pub again_after: Span,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            missed_heartbeats_max: 3,
+            losses_max: 3,
+            look_ahead: 64,
+            tasks_max: 200_000,
+            workers_max: 20_000,
+            frame_tasks_max: 512,
+            frame_bytes_max: 512 * 1024,
+            roll_call: Span::from_secs(1),
+            again_after: Span::from_ms(500),
+        }
+    }
+}
+
+impl Options {
+    /// All rules that the settings break, in words.
+    #[must_use]
+    pub fn faults(&self) -> Vec<String> {
+        let rules = [
+            (
+                self.missed_heartbeats_max >= 1,
+                "missed heartbeats: must be at least 1",
+            ),
+            (self.losses_max >= 1, "losses: must be at least 1"),
+            (
+                self.look_ahead >= 1,
+                "look-ahead: must be at least 1, or no lane is ever read",
+            ),
+            (
+                self.look_ahead <= 10_000,
+                "look-ahead: must be at most 10000",
+            ),
+            (self.tasks_max >= 1, "tasks in memory: must be at least 1"),
+            (
+                self.frame_tasks_max >= 1,
+                "tasks in a frame: must be at least 1",
+            ),
+            (
+                self.roll_call.ms() >= 1,
+                "roll call: must be longer than nothing",
+            ),
+            (
+                self.again_after.ms() >= 1,
+                "pause before another try: must be longer than nothing",
+            ),
+        ];
+        rules
+            .iter()
+            .filter(|(holds, _)| !holds)
+            .map(|(_, rule)| (*rule).to_owned())
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_break_no_rule_and_all_broken_rules_are_told() {
+        assert!(Options::default().faults().is_empty());
+        let broken = Options {
+            look_ahead: 0,
+            losses_max: 0,
+            ..Options::default()
+        };
+        assert_eq!(broken.faults().len(), 2);
+    }
+}

@@ -1,0 +1,188 @@
+//! The state machine: one event in, actions out.
+//!
+//! The rules stand beside the parts they are about: `deliveries` (what comes from the lanes),
+//! `heartbeats` (workers that speak and fall silent), `outcomes` (what became of attempts),
+//! `dispatch` (who gets what, and how much to pull).
+
+use std::collections::BTreeSet;
+
+use rand_pcg::Pcg64;
+use rand_pcg::rand_core::SeedableRng;
+use rota_wire::event::{Counts, Event as Told};
+use rota_wire::{Micros, Span, Term, WorkerId};
+
+use crate::action::Action;
+use crate::event::Event;
+use crate::fleet::{Fleet, WorkerKey};
+use crate::lanes::Lanes;
+use crate::options::Options;
+use crate::queue::Queue;
+use crate::recovery::Recovery;
+use crate::tasks::Tasks;
+
+/// How often a leader tells its totals.
+const COUNT_EVERY: Span = Span::from_secs(1);
+/// Workers of the last term are waited for so much longer than others.
+const EXPECTED_PATIENCE: Span = Span::from_secs(1);
+
+/// The scheduler of one term.
+#[derive(Debug)]
+pub struct Scheduler {
+    pub(crate) options: Options,
+    pub(crate) term: Term,
+    pub(crate) rng: Pcg64,
+    pub(crate) tasks: Tasks,
+    pub(crate) queue: Queue,
+    /// Tasks that took down all workers but one that they may: at most one of them on a worker.
+    pub(crate) suspects: BTreeSet<u64>,
+    pub(crate) fleet: Fleet,
+    pub(crate) lanes: Lanes,
+    pub(crate) recovery: Recovery,
+    /// Look-ups and stores that failed, and when to try them again.
+    pub(crate) again: BTreeSet<(Micros, u64)>,
+    pub(crate) counts: Counts,
+    next_count: Micros,
+}
+
+impl Scheduler {
+    /// A scheduler at the beginning of its term. `expected` are the workers that this process knew in
+    /// an earlier term: the roll call ends early once all have answered.
+    ///
+    /// # Panics
+    /// If the options break a rule: whoever read them has to check [`Options::faults`].
+    #[must_use]
+    pub fn new(
+        options: Options,
+        term: Term,
+        seed: u64,
+        now: Micros,
+        expected: BTreeSet<WorkerId>,
+        actions: &mut Vec<Action>,
+    ) -> Self {
+        let faults = options.faults();
+        assert!(faults.is_empty(), "options were not checked: {faults:?}");
+        actions.push(Action::CallRoll);
+        actions.push(Action::Tell(Told::Leading { term }));
+        Self {
+            options,
+            term,
+            rng: Pcg64::seed_from_u64(seed),
+            tasks: Tasks::default(),
+            queue: Queue::default(),
+            suspects: BTreeSet::new(),
+            fleet: Fleet::default(),
+            lanes: Lanes::default(),
+            recovery: Recovery::new(now.plus(options.roll_call), expected),
+            again: BTreeSet::new(),
+            counts: Counts {
+                term,
+                ..Counts::default()
+            },
+            next_count: now.plus(COUNT_EVERY),
+        }
+    }
+
+    /// Takes in one event.
+    pub fn handle_event(&mut self, now: Micros, event: Event, actions: &mut Vec<Action>) {
+        match event {
+            Event::LaneOpened {
+                lane,
+                unacked,
+                delivered_to,
+            } => {
+                self.lane_opened(lane, unacked, delivered_to);
+            }
+            Event::LaneGone { lane } => self.lane_gone(lane, actions),
+            Event::LanesListed => self.recovery.lanes_listed = true,
+            Event::Delivered {
+                lane,
+                delivery,
+                pending,
+                task,
+                input_bytes,
+            } => {
+                self.delivered(lane, delivery, pending, task, input_bytes, actions);
+            }
+            Event::PullEnded { lane, unused } => self.pull_ended(&lane, unused),
+            Event::Heartbeat(heartbeat) => self.heartbeat(now, &heartbeat, actions),
+            Event::Reported { worker, outcome } => self.reported(&worker, *outcome, actions),
+            Event::Looked { seq, found } => self.looked(now, seq, found, actions),
+            Event::Stored { seq } => self.stored(seq, actions),
+            Event::StoreFailed { seq } => self.store_failed(now, seq),
+        }
+    }
+
+    /// Does what is due. To be called at [`Scheduler::next_deadline`] or later.
+    pub fn handle_timeout(&mut self, now: Micros, actions: &mut Vec<Action>) {
+        self.end_roll_call(now);
+        self.lose_silent_workers(now, actions);
+        self.try_again(now, actions);
+        if self.next_count <= now {
+            self.next_count = now.plus(COUNT_EVERY);
+            self.counts.in_memory = self.tasks.len() as u64;
+            actions.push(Action::Tell(Told::Counted(self.counts)));
+        }
+    }
+
+    /// When [`Scheduler::handle_timeout`] is to be called next.
+    #[must_use]
+    pub fn next_deadline(&self) -> Micros {
+        let listening = self.recovery.listening_until;
+        let silent = self.fleet.next_deadline().map(|(at, _)| at);
+        let again = self.again.first().map(|(at, _)| *at);
+        [listening, silent, again]
+            .into_iter()
+            .flatten()
+            .fold(self.next_count, Micros::min)
+    }
+
+    /// The workers that are there.
+    pub fn workers(&self) -> impl Iterator<Item = &WorkerId> {
+        self.fleet.iter().map(|(_, worker)| &worker.id)
+    }
+
+    /// Tasks in memory.
+    #[must_use]
+    pub fn tasks_in_memory(&self) -> usize {
+        self.tasks.len()
+    }
+
+    fn end_roll_call(&mut self, now: Micros) {
+        let Some(until) = self.recovery.listening_until else {
+            return;
+        };
+        let patience = if self.recovery.missing.is_empty() {
+            Span::default()
+        } else {
+            EXPECTED_PATIENCE
+        };
+        if until.plus(patience) <= now {
+            self.recovery.listening_until = None;
+        } else if until <= now {
+            // Whoever was there in the last term and has not answered may yet.
+            self.recovery.listening_until = Some(until.plus(patience));
+            self.recovery.missing.clear();
+        }
+    }
+
+    fn try_again(&mut self, now: Micros, actions: &mut Vec<Action>) {
+        while let Some((at, seq)) = self.again.first().copied() {
+            if at > now {
+                break;
+            }
+            self.again.pop_first();
+            self.repeat_step(seq, actions);
+        }
+    }
+
+    pub(crate) fn try_again_later(&mut self, now: Micros, seq: u64) {
+        self.again.insert((now.plus(self.options.again_after), seq));
+    }
+
+    /// Settles a worker's report.
+    pub(crate) fn settle(&mut self, worker: WorkerKey, report: u64) {
+        if let Some(outbox) = self.fleet.outbox(worker) {
+            outbox.settled.push(report);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The tasks in memory: everything delivered and not acked yet.
+//!
+//! Bounded by what was pulled. A task is found by its message's sequence, and by its id so that a
+//! second message of the same task is noticed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rota_wire::dispatch::Failure;
+use rota_wire::{Delivery, Holding, Lane, Span, TaskId, TaskSpec, WorkerId};
+
+use crate::fleet::WorkerKey;
+
+/// A task between its delivery and its ack.
+#[derive(Debug)]
+pub(crate) struct Task {
+    pub(crate) spec: Arc<TaskSpec>,
+    pub(crate) lane: Lane,
+    pub(crate) delivery: Delivery,
+    pub(crate) input_bytes: u64,
+    /// Workers that fell silent while they held it, as far as this leader knows.
+    pub(crate) losses: u32,
+    /// Who held it last.
+    pub(crate) last_worker: Option<WorkerId>,
+    pub(crate) state: TaskState,
+}
+
+/// Where a task is.
+#[derive(Debug)]
+pub(crate) enum TaskState {
+    /// It may have run before: its result is being looked for.
+    LookingUp,
+    /// It waits for a worker.
+    Ready,
+    /// A worker has it.
+    Held(Hold),
+    /// Its retry or dead letter is being stored.
+    Settling(Settling),
+    /// It was given back and comes again.
+    Returning,
+}
+
+/// Who holds a task, and since which frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hold {
+    pub(crate) worker: WorkerKey,
+    pub(crate) holding: Holding,
+    /// The assign frame; 0 for a hold of an earlier term, which every worker has seen.
+    pub(crate) frame: u64,
+}
+
+/// What is being stored, kept so that it can be tried again.
+#[derive(Debug)]
+pub(crate) struct Settling {
+    pub(crate) step: SettlingStep,
+    /// The report that is settled by it.
+    pub(crate) report: Option<(WorkerId, u64)>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum SettlingStep {
+    Retry {
+        spec: Arc<TaskSpec>,
+        wait: Span,
+    },
+    Bury {
+        reason: String,
+        failure: Option<Box<Failure>>,
+    },
+}
+
+/// All tasks in memory.
+#[derive(Debug, Default)]
+pub(crate) struct Tasks {
+    by_seq: BTreeMap<u64, Task>,
+    by_id: BTreeMap<TaskId, u64>,
+}
+
+impl Tasks {
+    pub(crate) fn len(&self) -> usize {
+        self.by_seq.len()
+    }
+
+    pub(crate) fn get(&self, seq: u64) -> Option<&Task> {
+        self.by_seq.get(&seq)
+    }
+
+    pub(crate) fn get_mut(&mut self, seq: u64) -> Option<&mut Task> {
+        self.by_seq.get_mut(&seq)
+    }
+
+    /// The message that stands for a task already, if any.
+    pub(crate) fn message_of(&self, id: &TaskId) -> Option<u64> {
+        self.by_id.get(id).copied()
+    }
+
+    pub(crate) fn insert(&mut self, task: Task) {
+        let seq = task.delivery.seq;
+        let known = self.by_id.insert(task.spec.id.clone(), seq);
+        debug_assert!(
+            known.is_none_or(|other| other == seq),
+            "one message for each task"
+        );
+        self.by_seq.insert(seq, task);
+    }
+
+    pub(crate) fn remove(&mut self, seq: u64) -> Option<Task> {
+        let task = self.by_seq.remove(&seq)?;
+        self.by_id.remove(&task.spec.id);
+        Some(task)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &Task)> {
+        self.by_seq.iter().map(|(seq, task)| (*seq, task))
+    }
+}
