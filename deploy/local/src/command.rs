@@ -1,7 +1,8 @@
 //! Runs a tool to its end, within a time limit and with bounded memory for what it prints.
 //!
-//! Fetching a nats-server leans on curl, tar, apt and go. Each of them may hang on a network that swallows
-//! packets, so none is awaited without a limit; and when one fails, the end of what it printed is the reason.
+//! Fetching a nats-server leans on curl, tar, apt and go. Each of them may hang on a network that
+//! swallows packets, so none is awaited without a limit; and when one fails, the end of what it
+//! printed is the reason.
 
 use std::{
     ffi::OsStr,
@@ -24,7 +25,8 @@ const OUTPUT_BYTES_MAX: usize = 16 * 1024;
 const REASON_BYTES_MAX: usize = 700;
 /// A tool that ran out of time gets this long to end its own children (apt and go have some).
 const TERMINATE_GRACE: Duration = Duration::from_secs(2);
-/// How often, and how far apart, to try a file that another thread's fork still holds open for writing.
+/// How often, and how far apart, to try a file that another thread's fork still holds open for
+/// writing.
 const BUSY_TRIES: u32 = 20;
 const BUSY_WAIT: Duration = Duration::from_millis(50);
 
@@ -72,25 +74,42 @@ pub enum CommandError {
 /// Runs `command` without input and returns the end of its stdout when it exits with 0.
 pub(crate) async fn run(mut command: Command, limit: Duration) -> Result<String, CommandError> {
     let program = name_of(command.as_std().get_program());
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
     let mut child = spawn_patiently(&mut command)
         .await
-        .map_err(|source| CommandError::Spawn { program: program.clone(), source })?;
+        .map_err(|source| CommandError::Spawn {
+            program: program.clone(),
+            source,
+        })?;
     let Ok(ended) = timeout(limit, finish(&mut child)).await else {
         terminate(&mut child).await;
         return Err(CommandError::TimedOut { program, limit });
     };
-    let ended =
-        ended.map_err(|source| CommandError::Output { program: program.clone(), source })?;
+    let ended = ended.map_err(|source| CommandError::Output {
+        program: program.clone(),
+        source,
+    })?;
     if ended.status.success() {
         return Ok(ended.stdout);
     }
-    let said = if ended.stderr.trim().is_empty() { ended.stdout } else { ended.stderr };
-    Err(CommandError::Failed { program, status: ended.status, reason: one_line(&said) })
+    let said = if ended.stderr.trim().is_empty() {
+        ended.stdout
+    } else {
+        ended.stderr
+    };
+    Err(CommandError::Failed {
+        program,
+        status: ended.status,
+        reason: one_line(&said),
+    })
 }
 
-/// A file that was just written can be "busy" for a moment: a thread that forked while it was open for writing
-/// has a copy of the descriptor until its own exec.
+/// A file that was just written can be "busy" for a moment: a thread that forked while it was open
+/// for writing has a copy of the descriptor until its own exec.
 async fn spawn_patiently(command: &mut Command) -> io::Result<Child> {
     for _ in 1..BUSY_TRIES {
         match command.spawn() {
@@ -113,7 +132,11 @@ async fn finish(child: &mut Child) -> io::Result<Ended> {
     let stdout = child.stdout.take().expect("run() asked for a pipe");
     let stderr = child.stderr.take().expect("run() asked for a pipe");
     let (stdout, stderr, status) = tokio::try_join!(tail(stdout), tail(stderr), child.wait())?;
-    Ok(Ended { status, stdout, stderr })
+    Ok(Ended {
+        status,
+        stdout,
+        stderr,
+    })
 }
 
 /// Reads to the end and keeps the last [`OUTPUT_BYTES_MAX`] bytes.
@@ -148,7 +171,11 @@ fn name_of(program: &OsStr) -> String {
 
 /// The end of a tool's output as one line that fits into a message.
 fn one_line(output: &str) -> String {
-    let lines: Vec<&str> = output.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> = output
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
     let joined = lines.join(" / ");
     let excess = joined.len().saturating_sub(REASON_BYTES_MAX);
     let start = (excess..joined.len()).find(|at| joined.is_char_boundary(*at));
@@ -173,18 +200,28 @@ mod tests {
 
     #[tokio::test]
     async fn the_output_of_a_tool_that_succeeds_comes_back() {
-        assert_eq!(run(shell("echo one; echo two >&2"), LIMIT).await.unwrap(), "one\n");
+        assert_eq!(
+            run(shell("echo one; echo two >&2"), LIMIT).await.unwrap(),
+            "one\n"
+        );
     }
 
     #[tokio::test]
     async fn a_tool_that_fails_is_quoted() {
-        let error = run(shell("echo fine; echo no such host >&2; exit 6"), LIMIT).await.unwrap_err();
-        assert_eq!(error.to_string(), "sh ended with exit status: 6: no such host");
+        let error = run(shell("echo fine; echo no such host >&2; exit 6"), LIMIT)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "sh ended with exit status: 6: no such host"
+        );
     }
 
     #[tokio::test]
     async fn a_tool_that_hangs_is_stopped_at_its_limit() {
-        let error = run(shell("exec sleep 60"), Duration::from_millis(100)).await.unwrap_err();
+        let error = run(shell("exec sleep 60"), Duration::from_millis(100))
+            .await
+            .unwrap_err();
         assert!(matches!(error, CommandError::TimedOut { .. }), "{error}");
     }
 
@@ -198,7 +235,11 @@ mod tests {
     async fn only_the_end_of_a_long_output_is_kept() {
         let output = run(shell("seq 1 20000"), LIMIT).await.unwrap();
         assert_eq!(output.len(), OUTPUT_BYTES_MAX);
-        assert!(output.ends_with("20000\n"), "{}", &output[output.len() - 20..]);
+        assert!(
+            output.ends_with("20000\n"),
+            "{}",
+            &output[output.len() - 20..]
+        );
     }
 
     #[test]

@@ -11,8 +11,8 @@
 //!
 //! What must hold: a binary is only handed out after it answered `--version` with at least
 //! [`VERSION_MIN`]; what is fetched is checked by a digest or a signature; nothing of the system is
-//! changed; two processes that fetch at once do not harm each other; each step has a time limit; and
-//! when all fail, the error says for each way why.
+//! changed; two processes that fetch at once do not harm each other; each step has a time limit;
+//! and when all fail, the error says for each way why.
 
 mod apt;
 mod binary;
@@ -49,7 +49,10 @@ const SYSTEM_FOLDERS: [&str; 2] = ["/usr/local/sbin", "/usr/sbin"];
 /// that run at the same time, in this process or in others, wait for the one that fetches.
 pub async fn nats_server() -> Result<PathBuf, FetchError> {
     static FOUND: OnceCell<PathBuf> = OnceCell::const_new();
-    FOUND.get_or_try_init(|| async { Search::from_env().find().await }).await.cloned()
+    FOUND
+        .get_or_try_init(|| async { Search::from_env().find().await })
+        .await
+        .cloned()
 }
 
 /// Where to look, taken from the environment once.
@@ -74,7 +77,10 @@ impl Search {
             return Ok(found);
         }
         let Some(root) = &self.cache else {
-            failed.push(FailedStep { step: "cache", error: StepError::NoCacheFolder });
+            failed.push(FailedStep {
+                step: "cache",
+                error: StepError::NoCacheFolder,
+            });
             return Err(FetchError::NotFound { failed });
         };
         match fetch_into(root, &mut failed).await {
@@ -91,7 +97,10 @@ impl Search {
         if let Some(path) = &self.explicit {
             return match binary::check(path).await {
                 Ok(_) => Ok(Some(path.clone())),
-                Err(source) => Err(FetchError::Explicit { path: path.clone(), source }),
+                Err(source) => Err(FetchError::Explicit {
+                    path: path.clone(),
+                    source,
+                }),
             };
         }
         for path in self.on_path() {
@@ -101,7 +110,10 @@ impl Search {
             }
         }
         if failed.is_empty() {
-            failed.push(FailedStep { step: "PATH", error: StepError::NotInstalled });
+            failed.push(FailedStep {
+                step: "PATH",
+                error: StepError::NotInstalled,
+            });
         }
         match &self.cache {
             Some(root) => Ok(cache::newest(root).await),
@@ -112,9 +124,15 @@ impl Search {
     fn on_path(&self) -> Vec<PathBuf> {
         let path = self.path.as_ref();
         let folders = path.into_iter().flat_map(env::split_paths);
-        let system = SYSTEM_FOLDERS.into_iter().map(PathBuf::from).filter(|_| path.is_some());
+        let system = SYSTEM_FOLDERS
+            .into_iter()
+            .map(PathBuf::from)
+            .filter(|_| path.is_some());
         let mut found: Vec<PathBuf> = Vec::new();
-        for file in folders.chain(system).map(|folder| folder.join("nats-server")) {
+        for file in folders
+            .chain(system)
+            .map(|folder| folder.join("nats-server"))
+        {
             if file.is_file() && !found.contains(&file) {
                 found.push(file);
             }
@@ -182,7 +200,11 @@ mod tests {
 
     fn search_in(folder: &Path) -> Search {
         // An empty PATH folder, and no system folders: those of this machine are not under test.
-        Search { explicit: None, path: None, cache: Some(folder.join("cache")) }
+        Search {
+            explicit: None,
+            path: None,
+            cache: Some(folder.join("cache")),
+        }
     }
 
     async fn installed(search: &Search) -> Option<PathBuf> {
@@ -192,7 +214,10 @@ mod tests {
     #[tokio::test]
     async fn an_explicit_binary_comes_before_path_and_path_before_the_cache() {
         let folder = tempfile::tempdir().unwrap();
-        let (explicit, on_path) = (folder.path().join("mine"), folder.path().join("bin/nats-server"));
+        let (explicit, on_path) = (
+            folder.path().join("mine"),
+            folder.path().join("bin/nats-server"),
+        );
         let cached = folder.path().join("cache/2.99.0/nats-server");
         let mut search = search_in(folder.path());
         assert_eq!(installed(&search).await, None);
@@ -212,8 +237,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let explicit = folder.path().join("old");
         fake_server(&explicit, "nats-server: v2.9.1");
-        fake_server(&folder.path().join("cache/2.15.1/nats-server"), "nats-server: v2.15.1");
-        let search = Search { explicit: Some(explicit), ..search_in(folder.path()) };
+        fake_server(
+            &folder.path().join("cache/2.15.1/nats-server"),
+            "nats-server: v2.15.1",
+        );
+        let search = Search {
+            explicit: Some(explicit),
+            ..search_in(folder.path())
+        };
         let error = search.find().await.unwrap_err();
         assert!(matches!(error, FetchError::Explicit { .. }), "{error}");
         assert!(error.to_string().contains(EXPLICIT_ENV), "{error}");
@@ -222,23 +253,40 @@ mod tests {
     #[tokio::test]
     async fn an_old_server_on_path_is_passed_over_with_its_reason() {
         let folder = tempfile::tempdir().unwrap();
-        let (old, cached) = (folder.path().join("nats-server"), "cache/2.15.1/nats-server");
+        let (old, cached) = (
+            folder.path().join("nats-server"),
+            "cache/2.15.1/nats-server",
+        );
         fake_server(&old, "nats-server: v2.10.4");
         fake_server(&folder.path().join(cached), "nats-server: v2.15.1");
         let path = Some(folder.path().as_os_str().to_owned());
-        let search = Search { path, ..search_in(folder.path()) };
+        let search = Search {
+            path,
+            ..search_in(folder.path())
+        };
         let mut failed = Vec::new();
         let found = search.find_installed(&mut failed).await.unwrap();
         // A server of the system may have been found first where one is installed.
         assert!(found.is_some_and(|path| path != old));
-        assert!(failed[0].reason().contains("2.10.4 is older than 2.14.0"), "{}", failed[0].reason());
+        assert!(
+            failed[0].reason().contains("2.10.4 is older than 2.14.0"),
+            "{}",
+            failed[0].reason()
+        );
     }
 
     #[tokio::test]
     async fn a_user_without_a_cache_folder_is_told_what_to_do() {
-        let search = Search { explicit: None, path: None, cache: None };
+        let search = Search {
+            explicit: None,
+            path: None,
+            cache: None,
+        };
         let error = search.find().await.unwrap_err().to_string();
-        assert!(error.contains("XDG_CACHE_HOME") && error.contains(EXPLICIT_ENV), "{error}");
+        assert!(
+            error.contains("XDG_CACHE_HOME") && error.contains(EXPLICIT_ENV),
+            "{error}"
+        );
     }
 
     /// On a fresh machine this fetches, which is what every other test then stands on.

@@ -3,35 +3,38 @@
 //! It exists for `rota up` and for tests that stop, kill and restart the server under the services.
 //!
 //! ```text
-//! start ─► running ──stop (TERM) / kill (KILL)──► stopped ──start_again, same port and store──► running
+//! start ─► running ──stop (TERM), kill (KILL), ends by itself──► stopped
+//!             ▲                                                      │
+//!             └───────── start_again: same port, same store ─────────┘
 //! ```
 //!
-//! What must hold: a value from [`NatsServer::start`] has answered a client's connection and, where it
-//! was asked for, has JetStream up; the port stays the same for the value's life; two servers never
-//! use one store; when the value is dropped, the process is gone, and so is a temporary store.
-//!
-//! The store is locked through the file that takes the server's stdout. The server inherits that open
-//! file, and the lock with it: should the parent be killed, a server that is still running keeps the
-//! next one out.
+//! What must hold: a value from [`NatsServer::start`] has answered a client's connection and, where
+//! it was asked for, has JetStream up; the port stays the same for the value's life; two servers
+//! never use one store; when the value is dropped, the process is gone, and so is a temporary
+//! store.
 
 mod config;
+mod error;
+mod home;
 mod probe;
 
 use std::{
-    fs::{self, File, TryLockError},
-    io,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
-use tempfile::TempDir;
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
+pub use self::error::ServerError;
+use self::{
+    error::{file_error, process_error},
+    home::{CONFIG_FILE, Home, LOG_FILE, OUTPUT_FILE, PORTS_FOLDER},
+};
 use crate::{
-    fetch::{FetchError, nats_server},
+    fetch::nats_server,
     signal::{Signal, signal_process},
 };
 
@@ -40,13 +43,7 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 /// How long a server gets to end after TERM, before KILL.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(10);
-/// How much of the log an error quotes.
-const LOG_LINES_QUOTED: usize = 8;
-
-const OUTPUT_FILE: &str = "nats-server.out";
-const LOG_FILE: &str = "nats-server.log";
-const CONFIG_FILE: &str = "nats-server.conf";
-const PORTS_FOLDER: &str = "ports";
+const EXIT_POLL: Duration = Duration::from_millis(100);
 
 /// How to start a server. The default: a free port, a temporary store, JetStream on.
 #[derive(Debug, Clone, Default)]
@@ -87,73 +84,6 @@ pub enum TerminalSignals {
     Shared,
 }
 
-/// Why a server does not run.
-#[derive(Debug, thiserror::Error)]
-pub enum ServerError {
-    /// There is no binary.
-    #[error("no nats-server to start")]
-    Binary(#[source] FetchError),
-    /// A file or folder could not be read or written.
-    #[error("cannot {action} {path}")]
-    File {
-        /// What was attempted, as a verb.
-        action: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// Another server, perhaps one left by a parent that was killed, uses the store.
-    #[error("a nats-server is already running on the store {store}; end it or choose another store")]
-    StoreInUse {
-        /// The store folder.
-        store: PathBuf,
-    },
-    /// A path cannot be written into a configuration.
-    #[error("the path {path} is not UTF-8, which nats-server's configuration needs")]
-    PathNotUtf8 {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The process could not be started.
-    #[error("cannot run {binary}")]
-    Spawn {
-        /// The binary.
-        binary: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// The process ended before it was ready: a taken port, a wrong line in the configuration.
-    #[error("nats-server ended with {status} while starting: {log}")]
-    Ended {
-        /// How it ended.
-        status: ExitStatus,
-        /// The end of its log.
-        log: String,
-    },
-    /// The process runs but did not become ready.
-    #[error("nats-server was not ready after {}s: {log}", limit.as_secs())]
-    NotReady {
-        /// How long it was given.
-        limit: Duration,
-        /// The end of its log.
-        log: String,
-    },
-    /// The process could not be signalled or waited for.
-    #[error("cannot {action} nats-server with process id {pid}")]
-    Process {
-        /// What was attempted, as a verb.
-        action: &'static str,
-        /// Its process id.
-        pid: u32,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-}
-
 /// A nats-server on this machine. Dropping it kills the process and removes a temporary store.
 #[derive(Debug)]
 pub struct NatsServer {
@@ -177,9 +107,15 @@ impl NatsServer {
             Some(binary) => binary,
             None => nats_server().await.map_err(ServerError::Binary)?,
         };
-        let home = Home::open(options.store.as_deref())?;
+        let home = Home::open(options.store.as_deref()).await?;
         let port = options.port.unwrap_or(0);
-        let mut server = Self { binary, options, home, port, process: Process::Stopped };
+        let mut server = Self {
+            binary,
+            options,
+            home,
+            port,
+            process: Process::Stopped,
+        };
         server.launch().await?;
         Ok(server)
     }
@@ -223,8 +159,8 @@ impl NatsServer {
         self.home.folder.join(LOG_FILE)
     }
 
-    /// Kills the server as a crash would, without a chance to write anything. Nothing happens when it
-    /// does not run.
+    /// Kills the server as a crash would, without a chance to write anything. Nothing happens when
+    /// it does not run.
     pub fn kill(&mut self) -> Result<(), ServerError> {
         if let Process::Running(child) = &mut self.process {
             let pid = child.id();
@@ -239,12 +175,18 @@ impl NatsServer {
     /// Ends the server in an orderly way: TERM, and KILL when it has not ended after 15 s.
     pub async fn stop(&mut self) -> Result<(), ServerError> {
         self.signal(Signal::Terminate)?;
+        // A server that was paused can only end when it goes on.
+        self.signal(Signal::Resume)?;
         let deadline = Instant::now() + STOP_LIMIT;
-        while self.try_exited()?.is_none() && Instant::now() < deadline {
+        while self.try_exited()?.is_none() && self.pid().is_some() && Instant::now() < deadline {
             sleep(POLL).await;
         }
         if let Some(pid) = self.pid() {
-            warn!(pid, limit_ms = STOP_LIMIT.as_millis(), "nats-server does not end, killing it");
+            warn!(
+                pid,
+                limit_ms = STOP_LIMIT.as_millis(),
+                "nats-server does not end, killing it"
+            );
         }
         self.kill()
     }
@@ -259,25 +201,41 @@ impl NatsServer {
         }
     }
 
-    /// Signals the server: [`Signal::Pause`] makes it stand still with its connections open. Nothing
-    /// happens when it does not run.
+    /// Signals the server: [`Signal::Pause`] makes it stand still with its connections open.
+    /// Nothing happens when it does not run.
     pub fn signal(&self, signal: Signal) -> Result<(), ServerError> {
         match &self.process {
             // The child is not reaped yet, so the id is still its own.
-            Process::Running(child) => signal_process(child.id(), signal)
-                .map_err(process_error("signal", child.id())),
+            Process::Running(child) => {
+                signal_process(child.id(), signal).map_err(process_error("signal", child.id()))
+            }
             Process::Stopped => Ok(()),
         }
     }
 
     /// How the server ended, if it has ended by itself since it was last started; told once.
     pub fn try_exited(&mut self) -> Result<Option<ExitStatus>, ServerError> {
-        let Process::Running(child) = &mut self.process else { return Ok(None) };
-        let status = child.try_wait().map_err(process_error("wait for", child.id()))?;
+        let Process::Running(child) = &mut self.process else {
+            return Ok(None);
+        };
+        let status = child
+            .try_wait()
+            .map_err(process_error("wait for", child.id()))?;
         if status.is_some() {
             self.process = Process::Stopped;
         }
         Ok(status)
+    }
+
+    /// Waits until the server ends by itself. Pending for as long as it runs or was stopped; safe
+    /// to cancel.
+    pub async fn exited(&mut self) -> Result<ExitStatus, ServerError> {
+        loop {
+            if let Some(status) = self.try_exited()? {
+                return Ok(status);
+            }
+            sleep(EXIT_POLL).await;
+        }
     }
 
     async fn launch(&mut self) -> Result<(), ServerError> {
@@ -292,7 +250,12 @@ impl NatsServer {
             }
         }
         let elapsed_ms = started.elapsed().as_millis();
-        info!(pid = self.pid(), port = self.port, elapsed_ms, "nats-server started");
+        info!(
+            pid = self.pid(),
+            port = self.port,
+            elapsed_ms,
+            "nats-server started"
+        );
         Ok(())
     }
 
@@ -309,16 +272,20 @@ impl NatsServer {
         if self.options.terminal_signals == TerminalSignals::Shielded {
             command.process_group(0);
         }
-        command
-            .spawn()
-            .map_err(|source| ServerError::Spawn { binary: self.binary.clone(), source })
+        command.spawn().map_err(|source| ServerError::Spawn {
+            binary: self.binary.clone(),
+            source,
+        })
     }
 
     async fn until_ready(&mut self, deadline: Instant) -> Result<u16, ServerError> {
         let ports = self.home.folder.join(PORTS_FOLDER);
         loop {
             if let Some(status) = self.try_exited()? {
-                return Err(ServerError::Ended { status, log: self.home.last_words() });
+                return Err(ServerError::Ended {
+                    status,
+                    log: self.home.last_words(),
+                });
             }
             // The ports file first: only this server writes it, while another may hold the port.
             if let Some(port) = probe::read_port(&ports) {
@@ -329,7 +296,10 @@ impl NatsServer {
             }
             if Instant::now() >= deadline {
                 let log = self.home.last_words();
-                return Err(ServerError::NotReady { limit: START_LIMIT, log });
+                return Err(ServerError::NotReady {
+                    limit: START_LIMIT,
+                    log,
+                });
             }
             sleep(POLL).await;
         }
@@ -342,76 +312,4 @@ impl Drop for NatsServer {
         // for a process that is gone already.
         let _ = self.kill();
     }
-}
-
-/// The folder that a server lives in, locked for as long as this or the server lives.
-#[derive(Debug)]
-struct Home {
-    folder: PathBuf,
-    output: File,
-    /// Removes the folder when dropped; none for a folder that the user named.
-    _temporary: Option<TempDir>,
-}
-
-impl Home {
-    fn open(store: Option<&Path>) -> Result<Self, ServerError> {
-        let (folder, temporary) = match store {
-            Some(store) => {
-                fs::create_dir_all(store).map_err(file_error("create", store))?;
-                let store = store.canonicalize().map_err(file_error("find", store))?;
-                (store, None)
-            }
-            None => {
-                let folder = tempfile::Builder::new().prefix("rota-nats-").tempdir();
-                let folder = folder.map_err(file_error("create", &std::env::temp_dir()))?;
-                (folder.path().to_owned(), Some(folder))
-            }
-        };
-        let file = folder.join(OUTPUT_FILE);
-        let output = File::options().create(true).append(true).open(&file);
-        let output = output.map_err(file_error("open", &file))?;
-        match output.try_lock() {
-            Ok(()) => Ok(Self { folder, output, _temporary: temporary }),
-            Err(TryLockError::WouldBlock) => Err(ServerError::StoreInUse { store: folder }),
-            Err(TryLockError::Error(error)) => Err(file_error("lock", &file)(error)),
-        }
-    }
-
-    /// Writes the configuration and removes what an earlier run has left of its ports and output.
-    fn prepare(&self, port: u16, options: &ServerOptions) -> Result<(), ServerError> {
-        let ports = self.folder.join(PORTS_FOLDER);
-        match fs::remove_dir_all(&ports) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(file_error("remove", &ports)(error));
-            }
-            Ok(()) | Err(_) => fs::create_dir(&ports).map_err(file_error("create", &ports))?,
-        }
-        self.output.set_len(0).map_err(file_error("empty", &self.folder.join(OUTPUT_FILE)))?;
-        let file = self.folder.join(CONFIG_FILE);
-        let text = config::text(&self.folder, port, options)?;
-        fs::write(&file, text).map_err(file_error("write", &file))
-    }
-
-    /// The end of what the server wrote; a fault in the configuration goes to its output, the rest
-    /// to its log.
-    fn last_words(&self) -> String {
-        let read = |name: &str| {
-            let bytes = fs::read(self.folder.join(name)).unwrap_or_default();
-            String::from_utf8_lossy(&bytes).into_owned()
-        };
-        let (output, log) = (read(OUTPUT_FILE), read(LOG_FILE));
-        let text = if output.trim().is_empty() { log } else { output };
-        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-        let first = lines.len().saturating_sub(LOG_LINES_QUOTED);
-        lines[first..].join(" / ")
-    }
-}
-
-fn file_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ServerError + use<> {
-    let path = path.to_owned();
-    move |source| ServerError::File { action, path, source }
-}
-
-fn process_error(action: &'static str, pid: u32) -> impl FnOnce(io::Error) -> ServerError {
-    move |source| ServerError::Process { action, pid, source }
 }

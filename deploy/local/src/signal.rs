@@ -1,21 +1,24 @@
-//! The signals that this crate sends, and sending them to a whole process group.
+//! The signals that this crate sends, and who gets them.
 //!
-//! Each child leads a group of its own, so that a shell wrapper cannot leave behind what it has started.
+//! Each child leads a process group of its own. A request to end goes to the child alone, which may
+//! want what it has started to finish while it drains; what leaves no choice goes to the whole
+//! group, so that nothing is left behind.
 
 use std::io;
 
 use rustix::process::{Pid, kill_process, kill_process_group};
 
-/// A signal for a child process and everything in its group.
+/// A signal for a child process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// Ask to end: services drain.
+    /// Ask the process itself to end: services drain.
     Terminate,
-    /// What Ctrl-C sends.
+    /// What Ctrl-C sends, to the process itself.
     Interrupt,
-    /// End at once.
+    /// End at once, with everything in its group.
     Kill,
-    /// Stand still, as a machine does that has lost its processor or its network.
+    /// Stand still, as a machine does that has lost its processor or its network. Threads stop one
+    /// by one, shortly after the signal was sent.
     Pause,
     /// Go on after [`Signal::Pause`].
     Resume,
@@ -33,9 +36,18 @@ impl From<Signal> for rustix::process::Signal {
     }
 }
 
-/// Signals the one process. The caller must not have reaped it yet, or the id may be another's by now.
+/// Signals the one process. The caller must not have reaped it yet, or the id may be another's by
+/// now.
 pub(crate) fn signal_process(pid: u32, signal: Signal) -> io::Result<()> {
     Ok(kill_process(parse_pid(pid)?, signal.into())?)
+}
+
+/// Signals a child that leads a group: it alone, or all of the group.
+pub(crate) fn signal_leader(leader: u32, signal: Signal) -> io::Result<()> {
+    match signal {
+        Signal::Terminate | Signal::Interrupt => signal_process(leader, signal),
+        Signal::Kill | Signal::Pause | Signal::Resume => signal_group(leader, signal),
+    }
 }
 
 /// Signals the group that `leader` leads. A group that is already gone is no error.

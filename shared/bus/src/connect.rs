@@ -157,13 +157,14 @@ impl Bus {
     /// # Errors
     /// [`ConnectError`], whose message says what to do.
     pub async fn connect(options: BusOptions) -> Result<Self, ConnectError> {
-        let servers = options.servers.clone();
+        let servers = without_users(&options.servers);
         let (changes, link) = watch::channel(Link {
             up: true,
             breaks: 0,
         });
         let connecting = client_options(&options, changes)?.connect(
-            servers
+            options
+                .servers
                 .split(',')
                 .map(str::trim)
                 .map(str::to_owned)
@@ -370,6 +371,19 @@ impl Subscription {
     }
 }
 
+/// Addresses fit to be shown: a password within one must reach no log and no error.
+fn without_users(servers: &str) -> String {
+    let shown = servers.split(',').map(|address| {
+        let (scheme, rest) = address
+            .trim()
+            .split_once("://")
+            .unwrap_or(("nats", address.trim()));
+        let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+        format!("{scheme}://{host}")
+    });
+    shown.collect::<Vec<_>>().join(",")
+}
+
 fn client_options(
     options: &BusOptions,
     changes: watch::Sender<Link>,
@@ -430,5 +444,16 @@ fn note(event: &Event, changes: &watch::Sender<Link>) {
         Event::ServerError(error) => warn!(%error, "nats-server reports an error"),
         Event::ClientError(error) => debug!(%error, "nats client reports an error"),
         Event::LameDuckMode | Event::Draining => info!(%event, "connection is ending"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_in_an_address_is_not_shown() {
+        let shown = without_users("nats://me:se@cret@a:4222, b:4222");
+        assert_eq!(shown, "nats://a:4222,nats://b:4222");
     }
 }

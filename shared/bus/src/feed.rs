@@ -17,6 +17,8 @@ const ACK_WAIT: Duration = Duration::from_secs(10);
 const IN_HAND_MAX: i64 = 8 * 1024;
 /// Submissions that one submitter asks for at a time.
 const BATCH: usize = 1_000;
+/// And so many bytes, if the server's largest message is not larger: what waits here is memory.
+const BATCH_BYTES: usize = 32 * 1024 * 1024;
 
 /// Where a feed reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +103,8 @@ impl Bus {
             ..pull::Config::default()
         };
         let stream = self.subjects().stream(stream.part());
+        // A message over the limit of a pull would never be delivered.
+        let bytes_max = BATCH_BYTES.max(2 * self.client.server_info().max_payload);
         let opening = async {
             let consumer = self
                 .jetstream
@@ -109,6 +113,7 @@ impl Bus {
             let messages = consumer
                 .stream()
                 .max_messages_per_batch(BATCH)
+                .max_bytes_per_batch(bytes_max)
                 .expires(Duration::from_secs(10));
             Ok(messages
                 .heartbeat(Duration::from_secs(3))

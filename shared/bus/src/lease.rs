@@ -45,6 +45,9 @@ pub enum LeaseError {
         /// Which.
         key: &'static str,
     },
+    /// It was not renewed in time, and is about to be free for others.
+    #[error("the lease was not renewed in time")]
+    NotRenewed,
     /// The server does not answer; whether the lease is kept is not known.
     #[error("lease {key}: {attempted}")]
     Unavailable {

@@ -11,13 +11,16 @@
 //! feed      the submitter's durable intake
 //! lanes     the scheduler's queues: pull, ack, nak, reset
 //! lease     leadership and its term
-//! results   reading results and dead letters
+//! tasks     storing retries, dead letters and results
+//! results   reading results
 //! inspect   sizes and ages, for those who watch
+//! events    telling what happened, in batches
 //! ```
 //!
 //! What must hold: every wait on the network has a limit.
 
 mod connect;
+mod events;
 mod feed;
 mod headers;
 mod inspect;
@@ -28,8 +31,10 @@ mod results;
 mod store;
 mod streams;
 mod subjects;
+mod tasks;
 
 pub use connect::{Bus, BusOptions, ConnectError, Link, RequestError, SendError, Subscription};
+pub use events::EventSender;
 pub use feed::{Feed, FeedError, FeedMessage, FeedSource};
 pub use inspect::{InspectError, LaneState, StreamState};
 pub use lanes::{

@@ -275,7 +275,12 @@ fn compare(found: &Config, wanted: &Config) -> Result<(), StreamError> {
         if is != must_be {
             let stream = wanted.name.clone();
             let (found, wanted) = (is.to_string(), must_be.to_string());
-            return Err(StreamError::Differs { stream, field, found, wanted });
+            return Err(StreamError::Differs {
+                stream,
+                field,
+                found,
+                wanted,
+            });
         }
     }
     Ok(())

@@ -1,15 +1,16 @@
 //! An error and its sources as one line.
 //!
-//! Our own errors never repeat their source, but those of some libraries do (async-nats prints it). Joined
-//! naively, such a chain says everything twice, so a source that was already said is left out.
+//! Our own errors never repeat their source, but those of some libraries do (async-nats prints it).
+//! Joined naively, such a chain says everything twice, so a source that was already said is left
+//! out.
 
 use std::error::Error;
 use std::fmt::{self, Display};
 
 /// The message of `error` and those of its sources, joined by `: `.
 ///
-/// A source whose text the line so far already ends with is not repeated. Made for `error!(error = %chain(&e))`
-/// at the one place where the error is handled.
+/// A source whose text the line so far already ends with is not repeated. Made for `error!(error =
+/// %chain(&e))` at the one place where the error is handled.
 pub fn chain<'a>(error: &'a (dyn Error + 'a)) -> impl Display + 'a {
     Chain(error)
 }

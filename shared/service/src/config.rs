@@ -1,9 +1,10 @@
-//! Configuration files: reading TOML, and telling a person everything that is wrong with it at once.
+//! Configuration files: reading TOML, and telling a person everything that is wrong with it at
+//! once.
 //!
-//! Two steps, because they see different faults. `load_toml` finds what is not TOML, has the wrong type or is an
-//! unknown key: it stops at the first, with line and column. The rules between values are checked by the owner of
-//! the options, who collects them in [`Faults`]. All of it is one [`ConfigError`], which ends a process with the
-//! exit code for wrong use.
+//! Two steps, because they see different faults. `load_toml` finds what is not TOML, has the wrong
+//! type or is an unknown key: it stops at the first, with line and column. The rules between values
+//! are checked by the owner of the options, who collects them in [`Faults`]. All of it is one
+//! [`ConfigError`], which ends a process with the exit code for wrong use.
 
 use std::fmt::{self, Display};
 use std::fs::File;
@@ -12,7 +13,8 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-/// More than any configuration needs, and little enough for a wrong path (`/dev/zero`) to do no harm.
+/// More than any configuration needs, and little enough for a wrong path (`/dev/zero`) to do no
+/// harm.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
 /// Why a configuration cannot be used.
@@ -56,8 +58,8 @@ pub struct Fault {
 #[derive(Debug, Default)]
 pub struct Faults(Vec<Fault>);
 
-/// Reads a TOML file into `T`, which should carry `#[serde(deny_unknown_fields)]` at each level: an unknown key is
-/// then refused with the list of those allowed.
+/// Reads a TOML file into `T`, which should carry `#[serde(deny_unknown_fields)]` at each level: an
+/// unknown key is then refused with the list of those allowed.
 ///
 /// # Errors
 /// The file cannot be read, is larger than 1 MiB, is not TOML, or does not fit `T`.

@@ -1,23 +1,24 @@
 //! The flags by which every service finds its NATS servers.
 //!
-//! A plain struct: the caller turns it into the options of the bus, so that this crate knows nothing of NATS but
-//! how an address is written. What must hold: a password within an address is never shown, neither in a log nor in
-//! the help text.
+//! What must hold: a password within an address is never shown, neither in a log nor in the help text.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+const HEADING: &str = "NATS";
 const SCHEMES: [&str; 2] = ["nats", "tls"];
 
 /// Where the servers are, how to log in, and which installation is meant.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
-#[command(next_help_heading = "NATS")]
 pub struct ConnectOptions {
-    /// NATS servers, separated by commas; a known one leads to the others of its cluster
+    /// NATS servers, separated by commas
+    ///
+    /// One is enough: it names the others of its cluster.
     // The environment may hold a password, which help would print.
     #[arg(
         long,
+        help_heading = HEADING,
         env = "ROTA_NATS_URL",
         value_name = "URL",
         default_value = "nats://127.0.0.1:4222",
@@ -27,11 +28,19 @@ pub struct ConnectOptions {
     pub nats: Vec<ServerUrl>,
 
     /// NATS credentials file (.creds); none by default
-    #[arg(long, env = "ROTA_NATS_CREDS", value_name = "FILE")]
+    #[arg(long, help_heading = HEADING, env = "ROTA_NATS_CREDS", value_name = "FILE")]
     pub creds: Option<PathBuf>,
 
-    /// First token of every subject and, in capitals, of every stream: tells installations on one server apart
-    #[arg(long, env = "ROTA_PREFIX", value_name = "NAME", default_value = "rota")]
+    /// First token of all subjects and, in capitals, of all streams
+    ///
+    /// Tells installations apart that share a server.
+    #[arg(
+        long,
+        help_heading = HEADING,
+        env = "ROTA_PREFIX",
+        value_name = "NAME",
+        default_value = "rota"
+    )]
     pub prefix: String,
 }
 

@@ -1,18 +1,19 @@
-//! What each binary of Rota needs to live, NATS apart: flags, configuration, logs, signals, drain, exit codes.
+//! What each binary of Rota needs to live: flags, configuration, logs, signals, drain,
+//! exit codes.
 //!
-//! It exists so that the four services start, stop and fail in the same way, and an operator learns it once.
-//! Nothing here knows a task, a subject or a server; no crate of Rota is a dependency of this one.
+//! It exists so that the four services start, stop and fail in the same way, and an operator learns
+//! it once. Nothing here knows a task or a subject.
 //!
 //! A service in full:
 //!
 //! ```no_run
 //! use std::{process::ExitCode, time::Duration};
-//! use rota_service::{ConnectOptions, Failure, Lifecycle, LogOptions, Shutdown, main_with};
+//! use rota_service::{Failure, Installation, Lifecycle, LogOptions, Shutdown, main_with};
 //!
 //! #[derive(clap::Parser)]
 //! struct Args {
 //!     #[command(flatten)]
-//!     connect: ConnectOptions,
+//!     installation: Installation,
 //!     #[command(flatten)]
 //!     log: LogOptions,
 //! }
@@ -33,10 +34,10 @@
 //! }
 //! ```
 
-pub mod config;
-
 mod chain;
+mod config;
 mod connect_options;
+mod installation;
 mod lifecycle;
 mod run;
 mod shutdown;
@@ -45,6 +46,7 @@ mod telemetry;
 pub use chain::chain;
 pub use config::{ConfigError, Fault, Faults, load_optional_toml, load_toml};
 pub use connect_options::{ConnectOptions, ServerUrl, ServerUrlError};
+pub use installation::Installation;
 pub use lifecycle::{Lifecycle, Outcome, PartFailed, Unfinished};
 pub use run::{Exit, Failure, main_with, parse_args, run_main};
 pub use shutdown::Shutdown;

@@ -1,7 +1,8 @@
 //! The parts of a service and how they end together.
 //!
-//! A service is either working or gone: a part that panics or returns an error starts the drain of all others, and
-//! the process ends with that error. A part is what tokio calls a task; here the word task is taken.
+//! A service is either working or gone: a part that panics or returns an error starts the drain of
+//! all others, and the process ends with that error. A part is what tokio calls a task; here the
+//! word task is taken.
 //!
 //! ```text
 //! running ── signal · a part failed ──► draining ── all parts ended ──► Drained or Failed
@@ -9,7 +10,8 @@
 //!    └── all parts ended ──► Drained       └─────── second signal ────► Ended or Failed
 //! ```
 //!
-//! What must hold: each part is tracked from `spawn` to its end, and the first failure is never lost.
+//! What must hold: each part is tracked from `spawn` to its end, and the first failure is never
+//! lost.
 
 use std::any::Any;
 use std::error::Error;
@@ -85,7 +87,8 @@ impl Lifecycle {
         }
     }
 
-    /// The token that each part watches in order to stop: cancelled by a signal or by the failure of a part.
+    /// The token that each part watches in order to stop: cancelled by a signal or by the failure
+    /// of a part.
     #[must_use]
     pub fn draining(&self) -> &CancellationToken {
         self.shutdown.draining()
@@ -93,7 +96,8 @@ impl Lifecycle {
 
     /// Starts a part that may end whenever it is done. An error or a panic stops the service.
     ///
-    /// Parts can be started at any time, also by other parts and during the drain; their number is not bounded here.
+    /// Parts can be started at any time, also by other parts and during the drain; their number is
+    /// not bounded here.
     pub fn spawn<F, E>(&self, part: &'static str, future: F)
     where
         F: Future<Output = Result<(), E>> + Send + 'static,
@@ -121,9 +125,11 @@ impl Lifecycle {
         });
     }
 
-    /// Waits until the service is told to stop or all parts have ended, then at most `grace` for the parts left.
+    /// Waits until the service is told to stop or all parts have ended, then at most `grace` for
+    /// the parts left.
     ///
-    /// Parts that are left run on until the runtime is dropped. Call it once: it takes the failure out.
+    /// Parts that are left run on until the runtime is dropped. Call it once: it takes the failure
+    /// out.
     pub async fn wait_drained(&self, grace: Duration) -> Outcome {
         self.parts.close();
         tokio::select! {
@@ -134,7 +140,9 @@ impl Lifecycle {
         let outcome = tokio::select! {
             biased;
             () = self.parts.wait() => Outcome::Drained,
-            () = self.shutdown.ended().cancelled() => Outcome::Ended { parts_left: self.parts.len() },
+            () = self.shutdown.ended().cancelled() => {
+                Outcome::Ended { parts_left: self.parts.len() }
+            }
             () = tokio::time::sleep(grace) => Outcome::TimedOut { parts_left: self.parts.len() },
         };
         self.first_failure().take().map_or(outcome, Outcome::Failed)
@@ -244,6 +252,14 @@ mod tests {
         (shutdown.clone(), Lifecycle::new(shutdown))
     }
 
+    /// A wait that never ends fails the test at once, as the clock is paused.
+    async fn drained(lifecycle: &Lifecycle) -> Outcome {
+        let wait = lifecycle.wait_drained(GRACE);
+        tokio::time::timeout(GRACE * 100, wait)
+            .await
+            .expect("the wait ends")
+    }
+
     async fn fails(text: &'static str) -> Result<(), io::Error> {
         Err(io::Error::other(text))
     }
@@ -265,7 +281,7 @@ mod tests {
             Ok::<(), io::Error>(())
         });
         shutdown.drain();
-        let outcome = lifecycle.wait_drained(GRACE).await;
+        let outcome = drained(&lifecycle).await;
         assert!(matches!(outcome, Outcome::Drained), "{outcome:?}");
         assert!(finished.load(Ordering::Relaxed));
     }
@@ -279,7 +295,7 @@ mod tests {
             tokio::time::sleep(GRACE * 10).await;
             shutdown.drain();
         };
-        let (outcome, ()) = tokio::join!(lifecycle.wait_drained(GRACE), later);
+        let (outcome, ()) = tokio::join!(drained(&lifecycle), later);
         assert!(
             matches!(outcome, Outcome::TimedOut { parts_left: 1 }),
             "{outcome:?}"
@@ -292,7 +308,7 @@ mod tests {
         let (shutdown, lifecycle) = lifecycle();
         lifecycle.spawn("stuck", std::future::pending::<Result<(), io::Error>>());
         shutdown.end();
-        let outcome = lifecycle.wait_drained(GRACE).await;
+        let outcome = drained(&lifecycle).await;
         assert!(
             matches!(outcome, Outcome::Ended { parts_left: 1 }),
             "{outcome:?}"
@@ -337,7 +353,7 @@ mod tests {
             fails("consequence").await
         });
         lifecycle.spawn("first", fails("cause"));
-        let outcome = lifecycle.wait_drained(GRACE).await;
+        let outcome = drained(&lifecycle).await;
         assert!(
             matches!(&outcome, Outcome::Failed(failed) if failed.part() == "first"),
             "{outcome:?}"
@@ -349,7 +365,7 @@ mod tests {
         let (_, lifecycle) = lifecycle();
         lifecycle.spawn("stuck", std::future::pending::<Result<(), io::Error>>());
         lifecycle.spawn("intake", fails("stream is gone"));
-        let outcome = lifecycle.wait_drained(GRACE).await;
+        let outcome = drained(&lifecycle).await;
         assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
     }
 
@@ -358,7 +374,7 @@ mod tests {
         let (_, lifecycle) = lifecycle();
         lifecycle.spawn("others", waits_for(lifecycle.draining().clone()));
         lifecycle.spawn_vital("subscription", async { Ok::<(), io::Error>(()) });
-        let outcome = lifecycle.wait_drained(GRACE).await;
+        let outcome = drained(&lifecycle).await;
         assert!(
             matches!(outcome, Outcome::Failed(PartFailed::EndedEarly { .. })),
             "{outcome:?}"
@@ -369,7 +385,7 @@ mod tests {
     async fn a_service_whose_parts_are_all_done_ends_without_a_signal() {
         let (shutdown, lifecycle) = lifecycle();
         lifecycle.spawn("once", async { Ok::<(), io::Error>(()) });
-        let outcome = lifecycle.wait_drained(GRACE).await;
+        let outcome = drained(&lifecycle).await;
         assert!(matches!(outcome, Outcome::Drained), "{outcome:?}");
         assert!(!shutdown.draining().is_cancelled());
     }
@@ -384,7 +400,7 @@ mod tests {
             Ok::<(), io::Error>(())
         });
         shutdown.drain();
-        let outcome = lifecycle.wait_drained(GRACE).await;
+        let outcome = drained(&lifecycle).await;
         assert!(
             matches!(&outcome, Outcome::Failed(failed) if failed.part() == "child"),
             "{outcome:?}"

@@ -2,9 +2,9 @@
 //!
 //! flags → logs → runtime → signals → the service → its last error, once → exit code
 //!
-//! What must hold: an error that ends the process is logged once, with its sources; the process is gone soon after
-//! the service returns or a second signal comes, whatever still runs; and the exit code tells a supervisor whether
-//! a restart can help.
+//! What must hold: an error that ends the process is logged once, with its sources; the process is
+//! gone soon after the service returns or a second signal comes, whatever still runs; and the exit
+//! code tells a supervisor whether a restart can help.
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -40,15 +40,16 @@ pub enum Exit {
 
 /// The error that ends a process, and its exit code.
 ///
-/// Made from any error by `?`: one with a [`ConfigError`] in its chain is `Usage`, every other one `Failure`. Where
-/// that is not meant, say it: `.map_err(Failure::unavailable)?`.
+/// Made from any error by `?`: one with a [`ConfigError`] in its chain is `Usage`, every other one
+/// `Failure`. Where that is not meant, say it: `.map_err(Failure::unavailable)?`.
 #[derive(Debug)]
 pub struct Failure {
     exit: Exit,
     error: anyhow::Error,
 }
 
-/// The whole of a service's `main`: [`parse_args`], then [`run_main`] with what `log_of` finds in the flags.
+/// The whole of a service's `main`: [`parse_args`], then [`run_main`] with what `log_of` finds in
+/// the flags.
 pub fn main_with<A, F, Fut>(
     service: &'static str,
     log_of: fn(&A) -> &LogOptions,
@@ -86,8 +87,8 @@ pub fn parse_args<A: Parser>() -> Result<A, ExitCode> {
 
 /// Runs a service to its end, with logs, a tokio runtime and signal handlers in place.
 ///
-/// `run` returns when the service has drained; a second signal drops it at once. Parts left behind are dropped with
-/// the runtime, blocking calls are given one second.
+/// `run` returns when the service has drained; a second signal drops it at once. Parts left behind
+/// are dropped with the runtime, blocking calls are given one second.
 pub fn run_main<F, Fut>(service: &'static str, log: &LogOptions, run: F) -> ExitCode
 where
     F: FnOnce(Shutdown) -> Fut,
@@ -139,7 +140,8 @@ where
     }
 }
 
-/// clap shows the value that it refuses, and a NATS address from the environment may hold a password.
+/// clap shows the value that it refuses, and a NATS address from the environment may hold a
+/// password.
 fn without_password(mut error: clap::Error) -> clap::Error {
     if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue)
         && let Some((_, host)) = value.rsplit_once('@')

@@ -5,8 +5,8 @@
 //!    └───────────────────── end() ──────────────────────────────▲
 //! ```
 //!
-//! Both states are tokens, so any number of parts can wait for them and none can miss them. What must hold: who
-//! sees `ended` also sees `draining`, and neither is ever taken back.
+//! Both states are tokens, so any number of parts can wait for them and none can miss them. What
+//! must hold: who sees `ended` also sees `draining`, and neither is ever taken back.
 
 use std::io;
 
@@ -30,7 +30,8 @@ impl Shutdown {
 
     /// Installs the handlers for SIGTERM and SIGINT. Must be called inside a tokio runtime.
     ///
-    /// Two signals that arrive before the first was seen count as one: the kernel and the runtime both merge them.
+    /// Two signals that arrive before the first was seen count as one: the kernel and the runtime
+    /// both merge them.
     ///
     /// # Errors
     /// When the operating system refuses a handler.
@@ -38,7 +39,8 @@ impl Shutdown {
         let shutdown = Self::new();
         let terminate = signal(SignalKind::terminate())?;
         let interrupt = signal(SignalKind::interrupt())?;
-        // The one task that nobody waits for: it holds nothing, and must outlive every part that drains.
+        // The one task that nobody waits for: it holds nothing, and must outlive every part that
+        // drains.
         tokio::spawn(shutdown.clone().follow(terminate, interrupt));
         Ok(shutdown)
     }

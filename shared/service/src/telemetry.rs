@@ -1,8 +1,9 @@
 //! Logs: the flags, the start, and the panic hook.
 //!
-//! A service logs to its standard output, one line for each event: for people (`pretty`) or for machines (`json`).
-//! What must hold: an event is exactly one line whatever its fields contain, so nobody who can name a task can
-//! forge a line or reach the terminal; and no panic and no last error is silent, not even with the logs off.
+//! A service logs to its standard output, one line for each event: for people (`pretty`) or for
+//! machines (`json`). What must hold: an event is exactly one line whatever its fields contain, so
+//! nobody who can name a task can forge a line or reach the terminal; and no panic and no last
+//! error is silent, not even with the logs off.
 
 mod json;
 mod pretty;
@@ -25,16 +26,19 @@ use self::json::{JsonFields, JsonLines};
 use self::pretty::{PrettyFields, PrettyLines};
 use crate::lifecycle::panic_message;
 
-/// Holds unless the filter names async_nats itself: at `info` the client tells each reconnect, as our bus does.
+const HEADING: &str = "Logs";
+
+/// Holds unless the filter names async_nats itself: at `info` the client tells each reconnect, as
+/// our bus does.
 const QUIET_CLIENT: &str = "async_nats=warn";
 
 /// The flags by which every service logs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
-#[command(next_help_heading = "Logs")]
 pub struct LogOptions {
     /// Log lines for people or for machines
     #[arg(
         long,
+        help_heading = HEADING,
         env = "ROTA_LOG_FORMAT",
         value_enum,
         value_name = "FORMAT",
@@ -42,10 +46,13 @@ pub struct LogOptions {
     )]
     pub log_format: LogFormat,
 
-    /// What to log: a level (off, error, warn, info, debug, trace), or levels by module as in
-    /// `info,rota_bus=debug`. The NATS client is kept at warn unless named: `debug,async_nats=debug`
+    /// What to log: off, error, warn, info, debug, trace, or levels by module
+    ///
+    /// By module as in `info,rota_bus=debug`. The NATS client is kept at warn unless it is named,
+    /// as in `debug,async_nats=debug`.
     #[arg(
         long,
+        help_heading = HEADING,
         visible_alias = "log-filter",
         env = "ROTA_LOG",
         value_name = "FILTER",
@@ -57,10 +64,12 @@ pub struct LogOptions {
 /// How a log line is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// `09:12:13.456 INFO  redelivered task=17 attempt=2`, in colour on a terminal unless `NO_COLOR` is set
+    /// `09:12:13.456 INFO  redelivered task=17 attempt=2`, in colour on a terminal unless
+    /// `NO_COLOR` is set
     #[default]
     Pretty,
-    /// One JSON object a line: timestamp, level, target, service, message and the fields of the event
+    /// One JSON object a line: timestamp, level, target, service, message and the fields of the
+    /// event
     Json,
 }
 
@@ -71,7 +80,8 @@ pub struct LogFilter(String);
 /// Why a filter was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum LogFilterError {
-    /// `EnvFilter` would take the word for a module and log nothing else: a misspelt level would silence a service.
+    /// `EnvFilter` would take the word for a module and log nothing else: a misspelt level would
+    /// silence a service.
     #[error("`{word}` is not a level, use off, error, warn, info, debug, trace or module=level")]
     NotALevel { word: String },
     #[error("not a log filter")]
@@ -106,7 +116,8 @@ pub fn init(options: &LogOptions, service: &'static str) {
     }
 }
 
-/// False when the filter drops even errors: what must not be lost then goes to the standard error instead.
+/// False when the filter drops even errors: what must not be lost then goes to the standard error
+/// instead.
 pub(crate) fn errors_are_logged() -> bool {
     tracing::enabled!(Level::ERROR)
 }
@@ -156,7 +167,8 @@ fn log_panics() {
         if errors_are_logged() {
             log_panic(panic);
         }
-        // The standard hook writes to the standard error: a backtrace does not fit into a line of log.
+        // The standard hook writes to the standard error: a backtrace does not fit into a line of
+        // log.
         if wants_backtrace || !errors_are_logged() {
             standard(panic);
         }
@@ -175,7 +187,8 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
 
 impl LogFilter {
     fn to_env_filter(&self) -> EnvFilter {
-        // Of two directives for the same module the later one wins, so the filter can overrule ours.
+        // Of two directives for the same module the later one wins, so the filter can overrule
+        // ours.
         EnvFilter::builder().parse_lossy(format!("{QUIET_CLIENT},{}", self.0))
     }
 }

@@ -1,6 +1,6 @@
 //! A service as its supervisor sees it: signals go in, lines and an exit code come out.
 
-// Clippy allows it in test functions, but does not see that their helpers are tests too.
+// Clippy allows it in test functions, but does not see that what they call is test code too.
 #![allow(clippy::unwrap_used)]
 
 use std::process::Stdio;
@@ -151,6 +151,25 @@ async fn a_flag_that_does_not_exist_exits_with_64_and_help_with_0() {
     assert_eq!(
         Sample::start(&["--help"]).end().await,
         (Some(0), String::new())
+    );
+}
+
+#[tokio::test]
+async fn a_password_in_an_address_is_shown_neither_when_it_is_used_nor_when_it_is_refused() {
+    let mut sample = Sample::start(&["drains", "--nats", "nats://me:secret@host:1"]);
+    assert!(
+        sample
+            .line_with("ready")
+            .await
+            .contains("servers=[nats://host:1]")
+    );
+    let (code, stderr) = Sample::start(&["drains", "--nats", "http://me:secret@host"])
+        .end()
+        .await;
+    assert_eq!(code, Some(64));
+    assert!(
+        stderr.contains("...@host") && !stderr.contains("secret"),
+        "{stderr}"
     );
 }
 

@@ -57,7 +57,9 @@ pub(super) async fn fetch(lock: &Lock) -> Result<PathBuf, StepError> {
         let mut probe = Command::new(tool);
         probe.arg("--version");
         if run(probe, PROBE_LIMIT).await.is_err() {
-            return Err(StepError::NotHere { reason: format!("there is no {tool}") });
+            return Err(StepError::NotHere {
+                reason: format!("there is no {tool}"),
+            });
         }
     }
     let os_release = fs::read_to_string("/etc/os-release").unwrap_or_default();
@@ -95,7 +97,10 @@ async fn try_suites(
 fn source_line(archive: &Archive, release: &Release, suite: &str, keyrings: &Path) -> String {
     let distribution = release.distribution;
     let whole = distribution.keyring_names().map(|name| keyrings.join(name));
-    let whole = whole.iter().find(|file| file.is_file()).map(|file| file.display().to_string());
+    let whole = whole
+        .iter()
+        .find(|file| file.is_file())
+        .map(|file| file.display().to_string());
     let options = match whole.or_else(|| archive.keyring.clone()) {
         Some(keyring) => format!("[signed-by={keyring}] "),
         None => String::new(),
@@ -115,7 +120,10 @@ async fn fetch_from(lock: &Lock, source: &str) -> Result<PathBuf, StepError> {
     command.arg("--extract").arg(&package).arg(&unpacked);
     run(command, UNPACK_LIMIT)
         .await
-        .map_err(|source| StepError::Tool { action: "unpack the package".to_owned(), source })?;
+        .map_err(|source| StepError::Tool {
+            action: "unpack the package".to_owned(),
+            source,
+        })?;
     let places = ["usr/sbin", "usr/bin"].map(|folder| unpacked.join(folder).join("nats-server"));
     match places.iter().find(|place| place.is_file()) {
         Some(server) => lock.install(server).await,
@@ -126,7 +134,9 @@ async fn fetch_from(lock: &Lock, source: &str) -> Result<PathBuf, StepError> {
 fn find_package(folder: &Path) -> Result<PathBuf, StepError> {
     let entries = fs::read_dir(folder).map_err(file_error("list", folder))?;
     let mut paths = entries.flatten().map(|entry| entry.path());
-    paths.find(|path| path.extension().is_some_and(|it| it == "deb")).ok_or(StepError::Incomplete)
+    paths
+        .find(|path| path.extension().is_some_and(|it| it == "deb"))
+        .ok_or(StepError::Incomplete)
 }
 
 /// apt with a state of its own below one folder.
@@ -163,7 +173,10 @@ impl PrivateApt {
             // apt would step down to a user that cannot write into the work folder.
             options.extend(["-o".into(), "APT::Sandbox::User=root".into()]);
         }
-        Ok(Self { folder: folder.to_owned(), options })
+        Ok(Self {
+            folder: folder.to_owned(),
+            options,
+        })
     }
 
     async fn get(&self, arguments: &[&str], limit: Duration) -> Result<(), StepError> {
@@ -190,7 +203,10 @@ mod tests {
 
     fn archive(keyring: Option<&str>) -> Archive {
         let uri = "http://mirror.test/ubuntu".to_owned();
-        Archive { uri, keyring: keyring.map(str::to_owned) }
+        Archive {
+            uri,
+            keyring: keyring.map(str::to_owned),
+        }
     }
 
     #[test]
@@ -199,11 +215,17 @@ mod tests {
         let line = |keyring| source_line(&archive(keyring), &noble(), "devel", keyrings.path());
         let rest = "http://mirror.test/ubuntu devel main universe\n";
         assert_eq!(line(None), format!("deb {rest}"));
-        assert_eq!(line(Some("/k/own.gpg")), format!("deb [signed-by=/k/own.gpg] {rest}"));
+        assert_eq!(
+            line(Some("/k/own.gpg")),
+            format!("deb [signed-by=/k/own.gpg] {rest}")
+        );
         let whole = keyrings.path().join("ubuntu-archive-keyring.gpg");
         fs::write(&whole, "").unwrap();
         let expected = format!("deb [signed-by={}] {rest}", whole.display());
-        assert_eq!((line(None), line(Some("/k/own.gpg"))), (expected.clone(), expected));
+        assert_eq!(
+            (line(None), line(Some("/k/own.gpg"))),
+            (expected.clone(), expected)
+        );
     }
 
     /// Where apt is installed, it is asked for what it would use.
@@ -213,7 +235,9 @@ mod tests {
         let apt = PrivateApt::create(folder.path(), "deb http://mirror.test/debian sid main\n");
         let mut command = Command::new("apt-config");
         command.args(apt.unwrap().options).arg("dump");
-        let Ok(dump) = run(command, PROBE_LIMIT).await else { return };
+        let Ok(dump) = run(command, PROBE_LIMIT).await else {
+            return;
+        };
         let own = folder.path().display();
         for line in [
             format!("Dir::State \"{own}/state\";"),

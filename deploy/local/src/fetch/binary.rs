@@ -17,10 +17,14 @@ const VERSION_LIMIT: Duration = Duration::from_secs(10);
 pub(super) async fn check(path: &Path) -> Result<Version, BinaryError> {
     let mut command = Command::new(path);
     command.arg("--version");
-    let output = run(command, VERSION_LIMIT).await.map_err(BinaryError::Run)?;
+    let output = run(command, VERSION_LIMIT)
+        .await
+        .map_err(BinaryError::Run)?;
     let is_nats = output.starts_with("nats-server");
     let version = Version::parse(&output).filter(|_| is_nats);
-    let version = version.ok_or_else(|| BinaryError::NotNats { output: shorten(&output) })?;
+    let version = version.ok_or_else(|| BinaryError::NotNats {
+        output: shorten(&output),
+    })?;
     if version < VERSION_MIN {
         return Err(BinaryError::TooOld { version });
     }
@@ -49,11 +53,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("nats-server");
         fake_server(&path, "mysqld 8.4.0");
-        assert!(matches!(check(&path).await, Err(BinaryError::NotNats { .. })));
+        assert!(matches!(
+            check(&path).await,
+            Err(BinaryError::NotNats { .. })
+        ));
         fake_server(&path, "nats-server: v2.14.0");
         assert_eq!(check(&path).await.unwrap(), VERSION_MIN);
         fake_server(&path, "nats-server: v2.13.9");
-        assert!(matches!(check(&path).await, Err(BinaryError::TooOld { .. })));
-        assert!(matches!(check(folder.path()).await, Err(BinaryError::Run(_))));
+        assert!(matches!(
+            check(&path).await,
+            Err(BinaryError::TooOld { .. })
+        ));
+        assert!(matches!(
+            check(folder.path()).await,
+            Err(BinaryError::Run(_))
+        ));
     }
 }

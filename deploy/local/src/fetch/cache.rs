@@ -1,8 +1,9 @@
-//! The folder in which fetched servers are kept: `<user's cache>/rota/nats-server/<version>/nats-server`.
+//! The folder in which fetched servers are kept: `<user's
+//! cache>/rota/nats-server/<version>/nats-server`.
 //!
-//! What must hold: a binary appears there whole or not at all (it is renamed into place after it was
-//! checked), and only the holder of the [`Lock`] writes. The lock is the kernel's, on an open file:
-//! a process that dies lets go of it.
+//! What must hold: a binary appears there whole or not at all (it is renamed into place after it
+//! was checked), and only the holder of the [`Lock`] writes. The lock is the kernel's, on an open
+//! file: a process that dies lets go of it.
 
 use std::{
     env,
@@ -30,7 +31,9 @@ pub(super) fn default_root() -> Option<PathBuf> {
     let base = match non_empty_env("XDG_CACHE_HOME").map(PathBuf::from) {
         // The XDG rules: a relative path is invalid and to be ignored.
         Some(folder) if folder.is_absolute() => folder,
-        Some(_) | None => env::home_dir().filter(|home| home.is_absolute())?.join(".cache"),
+        Some(_) | None => env::home_dir()
+            .filter(|home| home.is_absolute())?
+            .join(".cache"),
     };
     Some(base.join("rota").join("nats-server"))
 }
@@ -48,9 +51,14 @@ pub(super) async fn newest(root: &Path) -> Option<PathBuf> {
 
 /// The versions that have a folder, newest first. A folder that cannot be read holds none.
 fn versions(root: &Path) -> Vec<Version> {
-    let names = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.file_name());
-    let mut versions: Vec<Version> =
-        names.filter_map(|name| Version::parse(name.to_str()?)).collect();
+    let names = fs::read_dir(root)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name());
+    let mut versions: Vec<Version> = names
+        .filter_map(|name| Version::parse(name.to_str()?))
+        .collect();
     versions.sort_unstable_by(|one, other| other.cmp(one));
     versions
 }
@@ -77,18 +85,26 @@ impl Lock {
                 Ok(()) => break,
                 Err(TryLockError::Error(error)) => return Err(file_error("lock", &path)(error)),
                 Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
-                    return Err(StepError::Locked { lock: path, seconds: limit.as_secs() });
+                    return Err(StepError::Locked {
+                        lock: path,
+                        seconds: limit.as_secs(),
+                    });
                 }
                 Err(TryLockError::WouldBlock) => sleep(LOCK_POLL).await,
             }
         }
         sweep(root);
-        Ok(Self { root: root.to_owned(), _file: file })
+        Ok(Self {
+            root: root.to_owned(),
+            _file: file,
+        })
     }
 
     /// An empty folder to fetch into, gone when dropped.
     pub(super) fn work_folder(&self) -> Result<TempDir, StepError> {
-        let folder = tempfile::Builder::new().prefix(WORK_PREFIX).tempdir_in(&self.root);
+        let folder = tempfile::Builder::new()
+            .prefix(WORK_PREFIX)
+            .tempdir_in(&self.root);
         folder.map_err(file_error("create a folder in", &self.root))
     }
 
@@ -96,7 +112,10 @@ impl Lock {
     pub(super) async fn install(&self, path: &Path) -> Result<PathBuf, StepError> {
         let version = binary::check(path)
             .await
-            .map_err(|source| StepError::Binary { path: path.to_owned(), source })?;
+            .map_err(|source| StepError::Binary {
+                path: path.to_owned(),
+                source,
+            })?;
         let folder = self.root.join(version.to_string());
         fs::create_dir_all(&folder).map_err(file_error("create", &folder))?;
         let target = folder.join(BINARY);
@@ -120,7 +139,11 @@ pub(super) fn file_error(
     path: &Path,
 ) -> impl FnOnce(io::Error) -> StepError + use<> {
     let path = path.to_owned();
-    move |source| StepError::File { action, path, source }
+    move |source| StepError::File {
+        action,
+        path,
+        source,
+    }
 }
 
 #[cfg(test)]
@@ -146,7 +169,10 @@ mod tests {
         let work = lock.work_folder().unwrap();
         let fetched = work.path().join("fetched");
         fake_server(&fetched, "nats-server: v2.10.0");
-        assert!(matches!(lock.install(&fetched).await, Err(StepError::Binary { .. })));
+        assert!(matches!(
+            lock.install(&fetched).await,
+            Err(StepError::Binary { .. })
+        ));
         assert_eq!(newest(root.path()).await, None);
         fake_server(&fetched, "nats-server: v2.15.1");
         let installed = lock.install(&fetched).await.unwrap();
@@ -163,7 +189,9 @@ mod tests {
         assert!(matches!(refused, Err(StepError::Locked { .. })));
         assert!(left_behind.exists());
         drop(first);
-        Lock::acquire_within(root.path(), Duration::ZERO).await.unwrap();
+        Lock::acquire_within(root.path(), Duration::from_secs(20))
+            .await
+            .unwrap();
         assert!(!left_behind.exists());
     }
 }

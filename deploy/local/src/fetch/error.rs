@@ -152,8 +152,10 @@ fn not_found(failed: &[FailedStep]) -> String {
 }
 
 fn suites(failed: &[(String, Box<StepError>)]) -> String {
-    let reasons: Vec<String> =
-        failed.iter().map(|(suite, error)| format!("suite {suite}: {}", chain(error))).collect();
+    let reasons: Vec<String> = failed
+        .iter()
+        .map(|(suite, error)| format!("suite {suite}: {}", chain(error)))
+        .collect();
     reasons.join("; ")
 }
 
@@ -173,13 +175,28 @@ mod tests {
 
     #[test]
     fn the_final_error_lists_each_way_with_its_causes_and_what_to_do() {
-        let source = BinaryError::TooOld { version: Version::parse("v2.9.0").unwrap() };
-        let binary = StepError::Binary { path: "/bin/nats-server".into(), source };
-        let missing = StepError::NotHere { reason: "there is no go on PATH".to_owned() };
-        let suites = StepError::Suites { failed: vec![("sid".to_owned(), Box::new(missing))] };
+        let source = BinaryError::TooOld {
+            version: Version::parse("v2.9.0").unwrap(),
+        };
+        let binary = StepError::Binary {
+            path: "/bin/nats-server".into(),
+            source,
+        };
+        let missing = StepError::NotHere {
+            reason: "there is no go on PATH".to_owned(),
+        };
+        let suites = StepError::Suites {
+            failed: vec![("sid".to_owned(), Box::new(missing))],
+        };
         let failed = vec![
-            FailedStep { step: "PATH", error: binary },
-            FailedStep { step: "apt", error: suites },
+            FailedStep {
+                step: "PATH",
+                error: binary,
+            },
+            FailedStep {
+                step: "apt",
+                error: suites,
+            },
         ];
         let expected = "no nats-server 2.14.0 or newer could be found or fetched\
             \n  PATH     /bin/nats-server cannot be used: 2.9.0 is older than 2.14.0\

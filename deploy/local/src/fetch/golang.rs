@@ -18,15 +18,23 @@ pub(super) async fn fetch(lock: &Lock) -> Result<PathBuf, StepError> {
     let mut probe = Command::new("go");
     probe.arg("version");
     if let Err(error) = run(probe, PROBE_LIMIT).await {
-        return Err(StepError::NotHere { reason: format!("no Go tool chain ({error})") });
+        return Err(StepError::NotHere {
+            reason: format!("no Go tool chain ({error})"),
+        });
     }
     let work = lock.work_folder()?;
     let mut install = Command::new("go");
     // The user's GOFLAGS may suit their own modules (-mod=vendor), but not this one.
-    install.args(["install", MODULE]).env("GOBIN", work.path()).env("GOFLAGS", "-mod=mod");
+    install
+        .args(["install", MODULE])
+        .env("GOBIN", work.path())
+        .env("GOFLAGS", "-mod=mod");
     install.current_dir(work.path());
     match run(install, BUILD_LIMIT).await {
         Ok(_) => lock.install(&work.path().join("nats-server")).await,
-        Err(source) => Err(StepError::Tool { action: format!("build {MODULE}"), source }),
+        Err(source) => Err(StepError::Tool {
+            action: format!("build {MODULE}"),
+            source,
+        }),
     }
 }

@@ -43,7 +43,11 @@ pub(super) async fn fetch(lock: &Lock) -> Result<PathBuf, StepError> {
     download(&archive, &file, ARCHIVE_LIMIT).await?;
     let actual = digest(&file).map_err(file_error("read", &file))?;
     if actual != expected {
-        return Err(StepError::Digest { file: archive, actual, expected });
+        return Err(StepError::Digest {
+            file: archive,
+            actual,
+            expected,
+        });
     }
     let member = format!("{name}/nats-server");
     unpack(&file, &member, work.path()).await?;
@@ -66,7 +70,9 @@ fn archive_name(system: &str, processor: &str) -> Result<String, StepError> {
         (Some(system), Some(processor)) => {
             Ok(format!("nats-server-v{VERSION}-{system}-{processor}"))
         }
-        _ => Err(StepError::NotHere { reason: format!("no archive for {processor} is known") }),
+        _ => Err(StepError::NotHere {
+            reason: format!("no archive for {processor} is known"),
+        }),
     }
 }
 
@@ -84,14 +90,24 @@ async fn download(name: &str, target: &Path, limit: Duration) -> Result<(), Step
     };
     match result {
         Ok(_) => Ok(()),
-        Err(source) => Err(StepError::Tool { action: format!("download {url}"), source }),
+        Err(source) => Err(StepError::Tool {
+            action: format!("download {url}"),
+            source,
+        }),
     }
 }
 
 fn curl(url: &str, target: &Path) -> Command {
     let mut command = Command::new("curl");
     command
-        .args(["--fail", "--location", "--silent", "--show-error", "--proto", "=https"])
+        .args([
+            "--fail",
+            "--location",
+            "--silent",
+            "--show-error",
+            "--proto",
+            "=https",
+        ])
         .args(["--connect-timeout", CONNECT_SECONDS, "--output"])
         .args([target.as_os_str(), url.as_ref()]);
     command
@@ -100,8 +116,18 @@ fn curl(url: &str, target: &Path) -> Command {
 fn wget(url: &str, target: &Path) -> Command {
     let mut command = Command::new("wget");
     command
-        .args(["--no-verbose", "--https-only", "--tries=1", "--read-timeout=20"])
-        .args(["--dns-timeout", CONNECT_SECONDS, "--connect-timeout", CONNECT_SECONDS])
+        .args([
+            "--no-verbose",
+            "--https-only",
+            "--tries=1",
+            "--read-timeout=20",
+        ])
+        .args([
+            "--dns-timeout",
+            CONNECT_SECONDS,
+            "--connect-timeout",
+            CONNECT_SECONDS,
+        ])
         .arg("--output-document")
         .args([target.as_os_str(), url.as_ref()]);
     command
@@ -113,28 +139,41 @@ fn is_missing(error: &CommandError) -> bool {
 
 /// Finds a file in a list as `sha256sum` writes it: digest, two spaces (or space and star), name.
 fn find_digest(digests: &str, file: &str) -> Result<String, StepError> {
-    let listed = digests.lines().filter_map(|line| {
+    let mut listed = digests.lines().filter_map(|line| {
         let (digest, name) = line.trim().split_once(char::is_whitespace)?;
         let name = name.trim_start();
         (name.strip_prefix('*').unwrap_or(name) == file).then(|| digest.to_ascii_lowercase())
     });
     let is_digest =
         |digest: &String| digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let found = listed.filter(is_digest).next();
-    found.ok_or_else(|| StepError::DigestMissing { file: file.to_owned() })
+    let found = listed.find(is_digest);
+    found.ok_or_else(|| StepError::DigestMissing {
+        file: file.to_owned(),
+    })
 }
 
 fn digest(file: &Path) -> io::Result<String> {
     let bytes = fs::read(file)?;
-    Ok(Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(Sha256::digest(&bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
 }
 
 async fn unpack(archive: &Path, member: &str, target: &Path) -> Result<(), StepError> {
     let mut command = Command::new("tar");
-    command.arg("-xzf").arg(archive).arg("-C").arg(target).arg(member);
+    command
+        .arg("-xzf")
+        .arg(archive)
+        .arg("-C")
+        .arg(target)
+        .arg(member);
     match run(command, UNPACK_LIMIT).await {
         Ok(_) => Ok(()),
-        Err(source) => Err(StepError::Tool { action: format!("unpack {member}"), source }),
+        Err(source) => Err(StepError::Tool {
+            action: format!("unpack {member}"),
+            source,
+        }),
     }
 }
 
@@ -147,15 +186,24 @@ mod tests {
     #[test]
     fn each_supported_machine_has_its_archive() {
         let name = |system, processor| archive_name(system, processor).unwrap();
-        assert_eq!(name("linux", "x86_64"), format!("nats-server-v{VERSION}-linux-amd64"));
-        assert_eq!(name("macos", "aarch64"), format!("nats-server-v{VERSION}-darwin-arm64"));
+        assert_eq!(
+            name("linux", "x86_64"),
+            format!("nats-server-v{VERSION}-linux-amd64")
+        );
+        assert_eq!(
+            name("macos", "aarch64"),
+            format!("nats-server-v{VERSION}-darwin-arm64")
+        );
         assert!(archive_name("linux", "riscv64").is_err());
         assert!(archive_name("freebsd", "x86_64").is_err());
     }
 
     #[test]
     fn a_digest_is_found_by_the_whole_name_of_its_file() {
-        let list = format!("{}  x-a.tar.gz.sig\n{ABC}  a.tar.gz\n{ABC} *b.zip\n", "0".repeat(64));
+        let list = format!(
+            "{}  x-a.tar.gz.sig\n{ABC}  a.tar.gz\n{ABC} *b.zip\n",
+            "0".repeat(64)
+        );
         assert_eq!(find_digest(&list, "a.tar.gz").unwrap(), ABC);
         assert_eq!(find_digest(&list.to_uppercase(), "A.TAR.GZ").unwrap(), ABC);
         assert_eq!(find_digest(&list, "b.zip").unwrap(), ABC);
@@ -173,15 +221,26 @@ mod tests {
     #[tokio::test]
     async fn the_server_is_unpacked_from_an_archive_as_the_release_has_it() {
         let folder = tempfile::tempdir().unwrap();
-        let (packed, target) = (folder.path().join("x/nats-server"), folder.path().join("out"));
+        let (packed, target) = (
+            folder.path().join("x/nats-server"),
+            folder.path().join("out"),
+        );
         super::super::binary::fake_server(&packed, "nats-server: v2.15.1");
         fs::create_dir(&target).unwrap();
         let archive = folder.path().join("x.tar.gz");
         let mut tar = Command::new("tar");
-        tar.arg("-czf").arg(&archive).arg("-C").arg(folder.path()).arg("x");
+        tar.arg("-czf")
+            .arg(&archive)
+            .arg("-C")
+            .arg(folder.path())
+            .arg("x");
         run(tar, UNPACK_LIMIT).await.unwrap();
         unpack(&archive, "x/nats-server", &target).await.unwrap();
-        assert!(super::super::binary::check(&target.join("x/nats-server")).await.is_ok());
+        assert!(
+            super::super::binary::check(&target.join("x/nats-server"))
+                .await
+                .is_ok()
+        );
         assert!(unpack(&archive, "y/nats-server", &target).await.is_err());
     }
 }

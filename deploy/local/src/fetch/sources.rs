@@ -70,7 +70,10 @@ impl Release {
     pub(super) fn parse(os_release: &str) -> Option<Self> {
         let value = |key: &str| {
             let lines = os_release.lines().filter_map(|line| line.split_once('='));
-            let value = lines.filter(|(name, _)| name.trim() == key).map(|(_, value)| value).last();
+            let value = lines
+                .filter(|(name, _)| name.trim() == key)
+                .map(|(_, value)| value)
+                .next_back();
             value.map(|value| value.trim().trim_matches(['"', '\'']).to_owned())
         };
         let distribution = match value("ID")?.as_str() {
@@ -78,7 +81,10 @@ impl Release {
             "ubuntu" => Distribution::Ubuntu,
             _ => return None,
         };
-        Some(Self { distribution, codename: value("VERSION_CODENAME")? })
+        Some(Self {
+            distribution,
+            codename: value("VERSION_CODENAME")?,
+        })
     }
 
     fn has_suite(&self, suite: &str) -> bool {
@@ -97,7 +103,10 @@ pub(super) struct Archive {
 /// The archives of `release` in the sources below `apt`, which is `/etc/apt`, each once.
 pub(super) fn read_archives(apt: &Path, release: &Release) -> Vec<Archive> {
     let mut files = vec![apt.join("sources.list")];
-    let folder = fs::read_dir(apt.join("sources.list.d")).into_iter().flatten().flatten();
+    let folder = fs::read_dir(apt.join("sources.list.d"))
+        .into_iter()
+        .flatten()
+        .flatten();
     let mut more: Vec<_> = folder.map(|entry| entry.path()).collect();
     more.sort_unstable();
     files.append(&mut more);
@@ -109,7 +118,9 @@ pub(super) fn read_archives(apt: &Path, release: &Release) -> Vec<Archive> {
             Some("sources") => parse_stanzas,
             Some(_) | None => continue,
         };
-        let entries = fs::read_to_string(&file).map(|text| parse(&text)).unwrap_or_default();
+        let entries = fs::read_to_string(&file)
+            .map(|text| parse(&text))
+            .unwrap_or_default();
         for archive in entries.iter().filter_map(|entry| entry.archive(release)) {
             if !archives.contains(&archive) {
                 archives.push(archive);
@@ -135,10 +146,15 @@ impl Entry {
         let uri = self.uris.iter().find(|uri| !uri.starts_with("cdrom:"))?;
         let keyring = self.signed_by.first().cloned();
         let is_own = keyring.as_ref().is_none_or(|keyring| {
-            let name = Path::new(keyring).file_name().and_then(|name| name.to_str());
+            let name = Path::new(keyring)
+                .file_name()
+                .and_then(|name| name.to_str());
             name.is_some_and(|name| name.starts_with(release.distribution.key_prefix()))
         });
-        (fits && is_own).then(|| Archive { uri: uri.clone(), keyring })
+        (fits && is_own).then(|| Archive {
+            uri: uri.clone(),
+            keyring,
+        })
     }
 }
 
@@ -226,15 +242,24 @@ mod tests {
     const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
     fn bookworm() -> Release {
-        Release { distribution: Distribution::Debian, codename: "bookworm".to_owned() }
+        Release {
+            distribution: Distribution::Debian,
+            codename: "bookworm".to_owned(),
+        }
     }
 
     fn archives(entries: &[Entry]) -> Vec<Archive> {
-        entries.iter().filter_map(|entry| entry.archive(&bookworm())).collect()
+        entries
+            .iter()
+            .filter_map(|entry| entry.archive(&bookworm()))
+            .collect()
     }
 
     fn archive(uri: &str, keyring: Option<&str>) -> Archive {
-        Archive { uri: uri.to_owned(), keyring: keyring.map(str::to_owned) }
+        Archive {
+            uri: uri.to_owned(),
+            keyring: keyring.map(str::to_owned),
+        }
     }
 
     #[test]
@@ -252,7 +277,7 @@ mod tests {
     fn entries_of_one_line_are_read_with_their_options() {
         let text = format!(
             "# deb http://commented.test/debian bookworm main\n\
-             deb [arch=amd64 signed-by={KEYRING}] http://mirror.test/debian bookworm main contrib # x\n\
+             deb [arch=amd64 signed-by={KEYRING}] http://mirror.test/debian bookworm main more # x\n\
              deb-src http://source.test/debian bookworm main\n\
              deb\thttp://plain.test/debian/ bookworm main\n\
              deb [ trusted=yes Signed-By={KEYRING},other ] http://spaced.test bookworm main\n\
@@ -278,7 +303,10 @@ mod tests {
              Types: deb\nURIs: http://security.test\nSuites: bookworm-security\nComponents: main"
         );
         let found = archives(&parse_stanzas(&text));
-        assert_eq!(found, vec![archive("http://mirror.test/debian", Some(KEYRING))]);
+        assert_eq!(
+            found,
+            vec![archive("http://mirror.test/debian", Some(KEYRING))]
+        );
     }
 
     #[test]
@@ -305,7 +333,13 @@ mod tests {
         fs::write(folder.join("a.list.disabled"), line("four")).unwrap();
         let found = read_archives(apt.path(), &bookworm());
         let expected = ["one", "two", "three"].map(|host| format!("http://{host}.test/debian"));
-        assert_eq!(found.into_iter().map(|archive| archive.uri).collect::<Vec<_>>(), expected);
+        assert_eq!(
+            found
+                .into_iter()
+                .map(|archive| archive.uri)
+                .collect::<Vec<_>>(),
+            expected
+        );
         assert_eq!(read_archives(&folder, &bookworm()), vec![]);
     }
 }

@@ -4,7 +4,12 @@ use std::fmt;
 
 /// The oldest server that Rota works with: message schedules with cron and the reset of a consumer
 /// came with it.
-pub const VERSION_MIN: Version = Version { major: 2, minor: 14, patch: 0, released: true };
+pub const VERSION_MIN: Version = Version {
+    major: 2,
+    minor: 14,
+    patch: 0,
+    released: true,
+};
 
 /// A version as nats-server counts them. A pre-release sorts below the release it leads up to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,7 +40,11 @@ impl Version {
 impl fmt::Display for Version {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let suffix = if self.released { "" } else { "-pre" };
-        write!(formatter, "{}.{}.{}{suffix}", self.major, self.minor, self.patch)
+        write!(
+            formatter,
+            "{}.{}.{}{suffix}",
+            self.major, self.minor, self.patch
+        )
     }
 }
 
@@ -63,7 +72,15 @@ mod tests {
 
     #[test]
     fn what_is_no_version_is_refused() {
-        for text in ["", "nats-server:", "v2.15", "2.15.1.4", "2.x.1", "2.-1.0", "99999999999.0.0"] {
+        for text in [
+            "",
+            "nats-server:",
+            "v2.15",
+            "2.15.1.4",
+            "2.x.1",
+            "2.-1.0",
+            "99999999999.0.0",
+        ] {
             assert_eq!(Version::parse(text), None, "{text:?}");
         }
     }

@@ -5,10 +5,18 @@
 
 use std::{fmt::Write, path::Path};
 
-use super::{JetStream, LOG_FILE, PORTS_FOLDER, ServerError, ServerOptions};
+use super::{
+    JetStream, ServerOptions,
+    error::ServerError,
+    home::{LOG_FILE, PORTS_FOLDER},
+};
 
 /// The whole text. Port 0 stands for a free one, which the server then tells in its ports file.
-pub(super) fn text(folder: &Path, port: u16, options: &ServerOptions) -> Result<String, ServerError> {
+pub(super) fn text(
+    folder: &Path,
+    port: u16,
+    options: &ServerOptions,
+) -> Result<String, ServerError> {
     let listen = if port == 0 { -1 } else { i32::from(port) };
     let ports = quote(&folder.join(PORTS_FOLDER))?;
     let log = quote(&folder.join(LOG_FILE))?;
@@ -47,8 +55,13 @@ pub(super) fn text(folder: &Path, port: u16, options: &ServerOptions) -> Result<
 
 /// A path as a string of the configuration, in which a backslash escapes.
 fn quote(path: &Path) -> Result<String, ServerError> {
-    let text = path.to_str().ok_or_else(|| ServerError::PathNotUtf8 { path: path.to_owned() })?;
-    Ok(format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")))
+    let text = path.to_str().ok_or_else(|| ServerError::PathNotUtf8 {
+        path: path.to_owned(),
+    })?;
+    Ok(format!(
+        "\"{}\"",
+        text.replace('\\', "\\\\").replace('"', "\\\"")
+    ))
 }
 
 #[cfg(test)]

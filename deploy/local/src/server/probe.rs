@@ -40,7 +40,9 @@ pub(super) async fn greeting(port: u16) -> io::Result<Info> {
 async fn read_greeting(port: u16) -> io::Result<Info> {
     let stream = TcpStream::connect(("127.0.0.1", port)).await?;
     let mut line = String::new();
-    BufReader::new(stream.take(GREETING_BYTES_MAX)).read_line(&mut line).await?;
+    BufReader::new(stream.take(GREETING_BYTES_MAX))
+        .read_line(&mut line)
+        .await?;
     parse_greeting(&line)
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not the greeting of a server"))
 }
@@ -59,6 +61,12 @@ struct Ports {
 pub(super) fn read_port(folder: &Path) -> Option<u16> {
     let file = fs::read_dir(folder).ok()?.flatten().next()?;
     parse_ports(&fs::read_to_string(file.path()).ok()?)
+}
+
+/// The process id of the server that wrote the ports file: `<program>_<pid>.ports`.
+pub(super) fn read_pid(folder: &Path) -> Option<u32> {
+    let file = fs::read_dir(folder).ok()?.flatten().next()?.path();
+    file.file_stem()?.to_str()?.rsplit_once('_')?.1.parse().ok()
 }
 
 fn parse_ports(text: &str) -> Option<u16> {
@@ -83,7 +91,10 @@ mod tests {
 
     #[test]
     fn the_port_is_read_from_a_whole_file_only() {
-        assert_eq!(parse_ports(r#"{"nats":["nats://127.0.0.1:37071"]}"#), Some(37071));
+        assert_eq!(
+            parse_ports(r#"{"nats":["nats://127.0.0.1:37071"]}"#),
+            Some(37071)
+        );
         assert_eq!(parse_ports(r#"{"nats":["nats://127.0"#), None);
         assert_eq!(parse_ports(r#"{"nats":[]}"#), None);
     }

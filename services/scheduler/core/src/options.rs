@@ -43,42 +43,32 @@ impl Default for Options {
 }
 
 impl Options {
-    /// All rules that the settings break, in words.
+    /// All rules that the settings break: the setting, its value, and what it must be.
     #[must_use]
-    pub fn faults(&self) -> Vec<String> {
+    pub fn faults(&self) -> Vec<(&'static str, u64, &'static str)> {
         let rules = [
-            (
-                self.missed_heartbeats_max >= 1,
-                "missed heartbeats: must be at least 1",
-            ),
-            (self.losses_max >= 1, "losses: must be at least 1"),
-            (
-                self.look_ahead >= 1,
-                "look-ahead: must be at least 1, or no lane is ever read",
-            ),
-            (
-                self.look_ahead <= 10_000,
-                "look-ahead: must be at most 10000",
-            ),
-            (self.tasks_max >= 1, "tasks in memory: must be at least 1"),
-            (
-                self.frame_tasks_max >= 1,
-                "tasks in a frame: must be at least 1",
-            ),
-            (
-                self.roll_call.ms() >= 1,
-                "roll call: must be longer than nothing",
-            ),
-            (
-                self.again_after.ms() >= 1,
-                "pause before another try: must be longer than nothing",
-            ),
+            ("missed heartbeats", u64::from(self.missed_heartbeats_max), 1..=1_000),
+            ("losses", u64::from(self.losses_max), 1..=1_000),
+            ("look-ahead", u64::from(self.look_ahead), 1..=10_000),
+            ("tasks in memory", self.tasks_max as u64, 1..=10_000_000),
+            ("workers", self.workers_max as u64, 1..=1_000_000),
+            ("tasks in a frame", self.frame_tasks_max as u64, 1..=65_536),
+            ("roll call in ms", self.roll_call.ms(), 1..=60_000),
+            ("pause before another try in ms", self.again_after.ms(), 1..=60_000),
         ];
-        rules
-            .iter()
-            .filter(|(holds, _)| !holds)
-            .map(|(_, rule)| (*rule).to_owned())
-            .collect()
+        let broken = rules.into_iter().filter(|(_, value, range)| !range.contains(value));
+        broken.map(|(name, value, range)| (name, value, rule(*range.end()))).collect()
+    }
+}
+
+const fn rule(max: u64) -> &'static str {
+    match max {
+        1_000 => "must be 1 to 1000",
+        10_000 => "must be 1 to 10000",
+        60_000 => "must be 1 to 60000",
+        65_536 => "must be 1 to 65536",
+        1_000_000 => "must be 1 to 1000000",
+        _ => "must be 1 to 10000000",
     }
 }
 

@@ -1,9 +1,9 @@
 //! A log line for machines: one flat JSON object.
 //!
-//! `timestamp` (RFC 3339, UTC), `level`, `target`, `service` and `message` come first and are always there; the
-//! fields of the event and of the spans around it follow at the same depth. No key is written twice: a field of the
-//! event wins over one of a span, an inner span over an outer one, and a field that would hide one of the five gets
-//! an underscore at its end.
+//! `timestamp` (RFC 3339, UTC), `level`, `target`, `service` and `message` come first and are
+//! always there; the fields of the event and of the spans around it follow at the same depth. No
+//! key is written twice: a field of the event wins over one of a span, an inner span over an outer
+//! one, and a field that would hide one of the five gets an underscore at its end.
 
 use std::fmt;
 

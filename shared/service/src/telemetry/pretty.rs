@@ -1,8 +1,8 @@
 //! A log line for people: `09:12:13.456 INFO  redelivered task=17 attempt=2 worker=w1`.
 //!
-//! Time of day in UTC, level, message, fields, then the fields of the spans around it from the outermost in. No
-//! module and no span names: what a person asks for at night is in the fields. Everything that is not plain is
-//! quoted, control characters are escaped.
+//! Time of day in UTC, level, message, fields, then the fields of the spans around it from the
+//! outermost in. No module and no span names: what a person asks for at night is in the fields.
+//! Everything that is not plain is quoted, control characters are escaped.
 
 use std::fmt;
 

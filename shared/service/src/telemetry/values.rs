@@ -1,7 +1,7 @@
 //! The fields of an event or a span, collected before they are written.
 //!
-//! Both formats need to know all fields before the first byte: the pretty one puts the message first, the JSON one
-//! must not write a key twice.
+//! Both formats need to know all fields before the first byte: the pretty one puts the message
+//! first, the JSON one must not write a key twice.
 
 use std::error::Error;
 use std::fmt::Debug;
@@ -16,7 +16,8 @@ const LOG_TARGET: &str = "log.target";
 #[derive(Debug, Default)]
 pub(crate) struct Values {
     pub(crate) message: String,
-    /// Of a record that came through the `log` crate: where it came from. Its event names the bridge.
+    /// Of a record that came through the `log` crate: where it came from. Its event names the
+    /// bridge.
     pub(crate) log_target: Option<String>,
     pub(crate) fields: Vec<(&'static str, Value)>,
 }

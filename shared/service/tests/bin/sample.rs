@@ -1,4 +1,5 @@
-//! A service that does nothing, in the several ways in which one can end. Started by `tests/process.rs` only.
+//! A service that does nothing, in the several ways in which one can end. Started by
+//! `tests/process.rs` only.
 
 use std::future::pending;
 use std::io;
@@ -7,17 +8,22 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use rota_service::{Failure, Lifecycle, LogOptions, Shutdown, load_optional_toml, main_with};
+use rota_service::{
+    ConnectOptions, Failure, Lifecycle, LogOptions, Shutdown, load_optional_toml, main_with,
+};
 use tracing::info;
 
 /// Longer than any test waits: a test that depends on it fails.
 const GRACE: Duration = Duration::from_secs(600);
 
+/// A service that does nothing
 #[derive(Debug, Parser)]
 struct Args {
     role: Role,
     #[arg(long)]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    connect: ConnectOptions,
     #[command(flatten)]
     log: LogOptions,
 }
@@ -58,6 +64,6 @@ async fn run(args: Args, shutdown: Shutdown) -> Result<(), Failure> {
             Ok::<(), io::Error>(())
         }),
     }
-    info!("ready");
+    info!(servers = ?args.connect.nats, "ready");
     Ok(lifecycle.wait_drained(GRACE).await.into_result()?)
 }

@@ -1,0 +1,24 @@
+//! The scheduler's binary: flags, and the service itself from the library.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use rota_service::{LogOptions, main_with};
+
+/// Decides where each task runs, and sees it to its end
+#[derive(Debug, Parser)]
+#[command(name = "rota-scheduler", version)]
+struct Flags {
+    #[command(flatten)]
+    scheduler: rota_scheduler::Args,
+    #[command(flatten)]
+    log: LogOptions,
+}
+
+fn main() -> ExitCode {
+    main_with(
+        "scheduler",
+        |flags: &Flags| &flags.log,
+        |flags, shutdown| rota_scheduler::run(flags.scheduler, shutdown),
+    )
+}
