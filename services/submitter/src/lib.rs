@@ -1,1 +1,149 @@
-//! rota-submitter
+//! The submitter: Rota's front door. It checks each submission, gives it its id and defaults and puts it
+//! into its lane; what has fallen due in the schedule goes the same way.
+//!
+//! ```text
+//! ROTA_INTAKE ───────► Intake ─ decision ─ settle ──► ROTA_READY, then ack
+//! ROTA_SCHEDULE due ─► Intake ─────┘         └──────► ROTA_RESULTS when refused, then ack
+//! ```
+//!
+//! In reading order: [`run`] starts the parts, `intake` is the loop over one feed, `decision` says what
+//! becomes of a message and does no I/O, `settle` carries it out, `window` bounds what is under way.
+//!
+//! What must hold: a message is acked only when the server has confirmed what stands for it, so nothing is
+//! lost when the process dies at any point; messages reach their lanes in the order of the intake; and any
+//! number of submitters can run side by side, because they share durable consumers and nothing else.
+
+mod decision;
+mod hints;
+mod intake;
+mod settle;
+mod window;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rota_bus::{
+    Bus, BusOptions, ConnectError, EventSender, FeedSource, Prefix, StreamError, StreamOptions,
+};
+use rota_service::{ConnectOptions, Failure, Lifecycle, ServerUrl, Shutdown};
+use tracing::{info, warn};
+
+use crate::intake::Intake;
+use crate::settle::Settler;
+
+/// What it is called in logs, subjects and the server's list of connections.
+const SERVICE: &str = "submitter";
+/// How long the parts may take to end; each bounds its own drain below this.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What a submitter is told at its start.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Where the servers are.
+    #[command(flatten)]
+    pub connect: ConnectOptions,
+
+    /// Servers that keep each stream, when this service is the one to create it: 1, 3 or 5
+    #[arg(long, env = "ROTA_REPLICAS", value_name = "COUNT", default_value = "1", value_parser = replicas)]
+    pub replicas: usize,
+
+    /// Largest body of a submission in bytes, below what the server itself takes
+    #[arg(long, env = "ROTA_BODY_MAX", value_name = "BYTES")]
+    pub body_max: Option<usize>,
+}
+
+/// Runs a submitter until it is told to stop.
+///
+/// # Errors
+/// When the server is not there or not fit for Rota, a stream differs from what Rota needs, or a part
+/// fails. Once it runs, an interrupted connection is waited out and is no error.
+pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), Failure> {
+    let bus = connect(&args).await?;
+    info!(version = env!("CARGO_PKG_VERSION"), server = %bus.server(), role = SERVICE, "ready");
+    let lifecycle = Lifecycle::new(shutdown);
+    let (events, storing_events) = EventSender::new(bus.clone(), SERVICE);
+    lifecycle.spawn("events", async move {
+        storing_events.await;
+        Ok::<(), Infallible>(())
+    });
+    let settler = Arc::new(Settler::new(bus.clone(), events));
+    for (part, source) in [
+        ("submissions", FeedSource::Submissions),
+        ("due", FeedSource::Due),
+    ] {
+        let intake = Intake::new(settler.clone(), part, source, args.body_max);
+        let draining = lifecycle.draining().clone();
+        lifecycle.spawn_vital(part, async move {
+            intake.run(draining).await;
+            Ok::<(), Infallible>(())
+        });
+    }
+    // The events end when the last sender is gone.
+    drop(settler);
+    let outcome = lifecycle.wait_drained(GRACE).await;
+    // What is settled must not come again: its acks leave before the connection is closed.
+    if let Err(error) = bus.flush().await {
+        warn!(%error, "the last acks may be lost, their messages then come again");
+    }
+    Ok(outcome.into_result()?)
+}
+
+async fn connect(args: &Args) -> Result<Bus, Failure> {
+    let connect = &args.connect;
+    let servers: Vec<&str> = connect.nats.iter().map(ServerUrl::expose).collect();
+    let options = BusOptions {
+        servers: servers.join(","),
+        credentials: connect.creds.clone(),
+        name: format!("rota-{SERVICE}"),
+        prefix: Prefix::parse(&connect.prefix).map_err(Failure::usage)?,
+    };
+    let bus = Bus::connect(options).await.map_err(|error| match error {
+        ConnectError::Credentials { .. } => Failure::usage(error),
+        _ => Failure::unavailable(error),
+    })?;
+    let replicas = args.replicas;
+    let ensured = bus.ensure_streams(StreamOptions { replicas }).await;
+    ensured.map_err(|error| match error {
+        StreamError::Differs { .. } => Failure::usage(error),
+        _ => Failure::unavailable(error),
+    })?;
+    Ok(bus)
+}
+
+fn replicas(text: &str) -> Result<usize, &'static str> {
+    match text.parse() {
+        Ok(count @ (1 | 3 | 5)) => Ok(count),
+        _ => Err("must be 1, 3 or 5"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Flags {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn parse(flags: &[&str]) -> Result<Args, clap::Error> {
+        Flags::try_parse_from(std::iter::once("test").chain(flags.iter().copied()))
+            .map(|flags| flags.args)
+    }
+
+    #[test]
+    fn without_flags_there_is_one_replica_and_the_servers_own_limit() {
+        let args = parse(&[]).unwrap();
+        assert_eq!((args.replicas, args.body_max), (1, None));
+    }
+
+    #[test]
+    fn an_even_number_of_replicas_is_refused() {
+        assert_eq!(parse(&["--replicas", "3"]).unwrap().replicas, 3);
+        assert!(parse(&["--replicas", "2"]).is_err());
+    }
+}

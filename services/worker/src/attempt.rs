@@ -24,8 +24,8 @@ use crate::handler::function::run_function;
 use crate::handler::registry::{Entry, HandlerKind, Limits};
 use crate::handler::task::Task;
 use control::AttemptControl;
-pub(crate) use course::Cause;
 use course::{Act, Course};
+pub(crate) use course::{Cause, KILLED_WAIT_MAX};
 
 /// Something that runs and can be acted upon: a process group or a tokio task.
 pub(crate) trait Attempt {
@@ -60,8 +60,14 @@ pub async fn run(entry: &Entry, task: Task, control: &AttemptControl) -> Ended {
     if control.is_stopped() {
         return Ended::unstarted(Verdict::Stopped);
     }
-    let timeout = [entry.limits.timeout, task.time_limit()].into_iter().flatten().min();
-    let limits = Limits { timeout, ..entry.limits };
+    let timeout = [entry.limits.timeout, task.time_limit()]
+        .into_iter()
+        .flatten()
+        .min();
+    let limits = Limits {
+        timeout,
+        ..entry.limits
+    };
     let task = task.started(timeout);
     match &entry.handler {
         HandlerKind::Command(command) => command.run(&task, &limits, control).await,
@@ -99,7 +105,11 @@ pub(crate) async fn supervise<A: Attempt>(
 }
 
 fn supervised<E>(end: Option<E>, course: &Course) -> Supervised<E> {
-    Supervised { end, cause: course.cause(), ran: course.ran(Instant::now()) }
+    Supervised {
+        end,
+        cause: course.cause(),
+        ran: course.ran(Instant::now()),
+    }
 }
 
 async fn wait_until(deadline: Option<Instant>) {

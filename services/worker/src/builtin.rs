@@ -33,7 +33,9 @@ pub fn builtins() -> Registry {
     ];
     let mut registry = Registry::new();
     for (kind, entry) in entries {
-        registry.insert(kind, entry).expect("built-in kinds have proper names, each its own");
+        registry
+            .insert(kind, entry)
+            .expect("built-in kinds have proper names, each its own");
     }
     registry
 }
@@ -47,7 +49,10 @@ async fn noop(_task: Task) -> Result<Bytes, Failure> {
 }
 
 async fn sha256(task: Task) -> Result<String, Failure> {
-    Ok(Sha256::digest(task.input()).iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(Sha256::digest(task.input())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
 }
 
 async fn fail(task: Task) -> Result<Bytes, Failure> {
@@ -93,47 +98,80 @@ mod tests {
     use crate::handler::task::TaskParts;
 
     fn task(kind: &str, input: &'static str) -> Task {
-        Task::new(TaskParts { kind: kind.into(), input: input.into(), ..TaskParts::default() })
+        Task::new(TaskParts {
+            kind: kind.into(),
+            input: input.into(),
+            ..TaskParts::default()
+        })
     }
 
     async fn verdict(kind: &str, input: &'static str) -> Verdict {
         let builtins = builtins();
         let entry = builtins.get(kind).expect("a built-in kind");
-        run(entry, task(kind, input), &AttemptControl::new()).await.verdict
+        run(entry, task(kind, input), &AttemptControl::new())
+            .await
+            .verdict
     }
 
     fn failed(retry: Retry, reason: &str) -> Verdict {
-        Verdict::Failed { retry, reason: reason.into() }
+        Verdict::Failed {
+            retry,
+            reason: reason.into(),
+        }
     }
 
     #[tokio::test]
     async fn echo_noop_and_sha256_give_what_they_promise() {
-        assert_eq!(verdict("echo", "hello").await, Verdict::Completed("hello".into()));
-        assert_eq!(verdict("noop", "hello").await, Verdict::Completed(Bytes::new()));
+        assert_eq!(
+            verdict("echo", "hello").await,
+            Verdict::Completed("hello".into())
+        );
+        assert_eq!(
+            verdict("noop", "hello").await,
+            Verdict::Completed(Bytes::new())
+        );
         let hash = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
-        assert_eq!(verdict("sha256", "hello").await, Verdict::Completed(hash.into()));
+        assert_eq!(
+            verdict("sha256", "hello").await,
+            Verdict::Completed(hash.into())
+        );
     }
 
     #[tokio::test]
     async fn fail_fails_as_it_is_told() {
-        assert_eq!(verdict("fail", "disk full").await, failed(Retry::Later, "disk full"));
-        assert_eq!(verdict("fail", "fatal: no photo").await, failed(Retry::Never, "no photo"));
+        assert_eq!(
+            verdict("fail", "disk full").await,
+            failed(Retry::Later, "disk full")
+        );
+        assert_eq!(
+            verdict("fail", "fatal: no photo").await,
+            failed(Retry::Never, "no photo")
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn sleep_takes_its_span() {
         let begun = Instant::now();
-        assert_eq!(verdict("sleep", "1.5s").await, Verdict::Completed(Bytes::new()));
+        assert_eq!(
+            verdict("sleep", "1.5s").await,
+            Verdict::Completed(Bytes::new())
+        );
         assert_eq!(begun.elapsed().as_millis() / 100, 15);
     }
 
     #[tokio::test]
     async fn sleep_without_a_span_fails_for_good_and_says_the_rule() {
-        let Verdict::Failed { retry: Retry::Never, reason } = verdict("sleep", "a bit").await
+        let Verdict::Failed {
+            retry: Retry::Never,
+            reason,
+        } = verdict("sleep", "a bit").await
         else {
             panic!("it must fail for good");
         };
-        assert!(reason.contains("\"a bit\"") && reason.contains("200ms"), "{reason}");
+        assert!(
+            reason.contains("\"a bit\"") && reason.contains("200ms"),
+            "{reason}"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -143,10 +181,21 @@ mod tests {
         let mut running = Box::pin(run(entry, task("sleep", "10s"), &control));
         assert!(timeout(Duration::from_secs(4), &mut running).await.is_err());
         control.suspend();
-        assert!(timeout(Duration::from_secs(60), &mut running).await.is_err());
+        assert!(
+            timeout(Duration::from_secs(60), &mut running)
+                .await
+                .is_err()
+        );
         control.resume();
         let resumed = Instant::now();
-        assert_eq!(running.await.verdict, Verdict::Completed(Bytes::new()));
-        assert!(resumed.elapsed() > Duration::from_millis(5900), "{:?}", resumed.elapsed());
+        let ended = timeout(Duration::from_secs(60), running)
+            .await
+            .expect("it goes on");
+        assert_eq!(ended.verdict, Verdict::Completed(Bytes::new()));
+        assert!(
+            resumed.elapsed() > Duration::from_millis(5900),
+            "{:?}",
+            resumed.elapsed()
+        );
     }
 }

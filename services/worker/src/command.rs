@@ -16,10 +16,12 @@ mod stderr;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::io;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use bytes::Bytes;
 use rustix::process::Signal;
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -27,9 +29,10 @@ use tracing::debug;
 
 use crate::attempt::control::AttemptControl;
 use crate::attempt::{Attempt, Cause, supervise};
-use crate::ended::{Ended, Exit, Verdict};
+use crate::ended::{Ended, Verdict};
 use crate::handler::registry::Limits;
 use crate::handler::task::Task;
+use exit::exit_of;
 use group::Group;
 use pipes::{Pipes, Pumped};
 
@@ -73,33 +76,45 @@ impl CommandHandler {
             Err(error) => return self.not_started(&error),
         };
         let supervised = supervise(&mut attempt, limits, control).await;
-        let exit = supervised.end.map(exit::exit_of);
         let (output, stderr_tail) = attempt.finish().await;
-        let verdict = match (supervised.cause, output, exit) {
+        let verdict = match (supervised.cause, output, &supervised.end) {
             (Some(Cause::Stop), ..) => Verdict::Stopped,
             (Some(Cause::TimeLimit), ..) => limits.over_time(),
             (None, None, _) => limits.over_output(),
-            (None, Some(output), Some(exit)) => exit::verdict_of(exit, output),
+            (None, Some(output), Some(Ok(status))) => exit::verdict_of(exit_of(*status), output),
+            (None, _, Some(Err(error))) => Verdict::retry(format!("lost the process: {error}")),
             (None, Some(_), None) => unreachable!("only an attempt made to end is given up"),
         };
-        Ended { verdict, exit, stderr_tail, ran: supervised.ran }
+        let exit = supervised.end.and_then(Result::ok).map(exit_of);
+        Ended {
+            verdict,
+            exit,
+            stderr_tail,
+            ran: supervised.ran,
+        }
     }
 
     fn command(&self, task: &Task) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.args);
-        for name in std::env::vars_os().map(|(name, _)| name).filter(is_private) {
+        for name in std::env::vars_os()
+            .map(|(name, _)| name)
+            .filter(|name| is_private(name))
+        {
             command.env_remove(name);
         }
         command.envs(&self.env).envs(environment(task));
         if let Some(dir) = &self.working_dir {
             command.current_dir(dir);
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command
     }
 
-    fn not_started(&self, error: &std::io::Error) -> Ended {
+    fn not_started(&self, error: &io::Error) -> Ended {
         let place = match &self.working_dir {
             Some(dir) => format!(" in {}", dir.display()),
             None => String::new(),
@@ -110,13 +125,16 @@ impl CommandHandler {
 }
 
 impl CommandAttempt {
-    fn start(command: &mut Command, task: &Task, limits: &Limits) -> std::io::Result<Self> {
+    fn start(command: &mut Command, task: &Task, limits: &Limits) -> io::Result<Self> {
         let (group, pipes) = Group::spawn(command)?;
-        Ok(Self { group, pipes: Pipes::new(pipes, task, limits.output_bytes_max) })
+        Ok(Self {
+            group,
+            pipes: Pipes::new(pipes, task, limits.output_bytes_max),
+        })
     }
 
     /// Reads what is left. The output is `None` when it was over the limit.
-    async fn finish(mut self) -> (Option<bytes::Bytes>, String) {
+    async fn finish(mut self) -> (Option<Bytes>, String) {
         if timeout(PIPES_CLOSE_MAX, self.pipes.pump()).await.is_err() {
             debug!("a process outside the command's group holds its pipes");
         }
@@ -125,7 +143,7 @@ impl CommandAttempt {
 }
 
 impl Attempt for CommandAttempt {
-    type End = ExitStatus;
+    type End = io::Result<ExitStatus>;
 
     fn suspend(&mut self) {
         self.group.signal(Signal::STOP);
@@ -145,7 +163,7 @@ impl Attempt for CommandAttempt {
         self.group.signal(Signal::KILL);
     }
 
-    async fn ended(&mut self) -> ExitStatus {
+    async fn ended(&mut self) -> io::Result<ExitStatus> {
         let pumped = tokio::select! {
             biased;
             status = self.group.ended() => return status,
@@ -166,8 +184,12 @@ fn environment(task: &Task) -> impl Iterator<Item = (&'static str, String)> {
         ("ROTA_KIND", task.kind().to_owned()),
         ("ROTA_ATTEMPT", task.attempt().to_string()),
     ];
-    let deadline = task.deadline().map(|deadline| ("ROTA_DEADLINE", deadline.to_string()));
-    let traceparent = task.traceparent().map(|trace| ("TRACEPARENT", trace.to_owned()));
+    let deadline = task
+        .deadline()
+        .map(|deadline| ("ROTA_DEADLINE", deadline.to_string()));
+    let traceparent = task
+        .traceparent()
+        .map(|trace| ("TRACEPARENT", trace.to_owned()));
     always.into_iter().chain(deadline).chain(traceparent)
 }
 

@@ -37,9 +37,15 @@ const ENV_RULE: &str = "must be a text without NUL, and its name not ROTA_*, NAT
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("could not read handlers file {}", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("handlers file {} is not TOML", path.display())]
-    Syntax { path: PathBuf, source: Box<toml::de::Error> },
+    Syntax {
+        path: PathBuf,
+        source: Box<toml::de::Error>,
+    },
     #[error("handlers file {} has {} fault(s){}", path.display(), faults.len(), listed(faults))]
     Faults { path: PathBuf, faults: Vec<Fault> },
 }
@@ -58,26 +64,40 @@ pub struct Fault {
 /// Reads a handlers file.
 pub fn load(path: impl AsRef<Path>) -> Result<Registry, ConfigError> {
     let path = path.as_ref();
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ConfigError::Read { path: path.into(), source })?;
-    let table: Table = text
-        .parse()
-        .map_err(|source| ConfigError::Syntax { path: path.into(), source: Box::new(source) })?;
-    registry(table).map_err(|faults| ConfigError::Faults { path: path.into(), faults })
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        path: path.into(),
+        source,
+    })?;
+    let table: Table = text.parse().map_err(|source| ConfigError::Syntax {
+        path: path.into(),
+        source: Box::new(source),
+    })?;
+    registry(table).map_err(|faults| ConfigError::Faults {
+        path: path.into(),
+        faults,
+    })
 }
 
 fn registry(table: Table) -> Result<Registry, Vec<Fault>> {
     let (mut registry, mut faults) = (Registry::new(), Vec::new());
     let mut root = Section::new("", table, &mut faults);
-    let handlers = root.read("handlers", "must be a table of handlers", |value| match value {
-        Value::Table(table) => Some(table),
-        _ => None,
-    });
+    let handlers = root.read(
+        "handlers",
+        "must be a table of handlers",
+        |value| match value {
+            Value::Table(table) => Some(table),
+            _ => None,
+        },
+    );
     root.finish();
     for (kind, value) in handlers.unwrap_or_default() {
         let key = format!("handlers.{kind}");
         let Value::Table(table) = value else {
-            faults.push(Fault::new(key, Some(&value), "must be a table with a command"));
+            faults.push(Fault::new(
+                key,
+                Some(&value),
+                "must be a table with a command",
+            ));
             continue;
         };
         // An entry with faults is inserted too: a bad name is then reported along with them.
@@ -86,7 +106,11 @@ fn registry(table: Table) -> Result<Registry, Vec<Fault>> {
             faults.push(Fault::new(key, None, error.to_string()));
         }
     }
-    if faults.is_empty() { Ok(registry) } else { Err(faults) }
+    if faults.is_empty() {
+        Ok(registry)
+    } else {
+        Err(faults)
+    }
 }
 
 fn entry(mut section: Section<'_>) -> Entry {
@@ -101,7 +125,12 @@ fn entry(mut section: Section<'_>) -> Entry {
         text(value).filter(|_| proper)
     });
     let working_dir = working_dir.map(PathBuf::from);
-    let mut entry = Entry::command(CommandHandler { program, args, env, working_dir });
+    let mut entry = Entry::command(CommandHandler {
+        program,
+        args,
+        env,
+        working_dir,
+    });
     let rule = format!("must be a whole number from 1 to {CONCURRENCY_MAX}");
     entry.concurrency = section.read("concurrency", &rule, concurrency);
     entry.limits = limits(&mut section);
@@ -116,7 +145,9 @@ fn limits(section: &mut Section<'_>) -> Limits {
     let output_rule = "must be a size from 1B to 64MiB, such as \"4MiB\"";
     Limits {
         timeout: section.read("timeout", &span_rule, span),
-        grace: section.read("grace", &span_rule, span).unwrap_or(default.grace),
+        grace: section
+            .read("grace", &span_rule, span)
+            .unwrap_or(default.grace),
         output_bytes_max: section
             .read("output_max", output_rule, output_bytes)
             .unwrap_or(default.output_bytes_max),
@@ -131,7 +162,9 @@ fn text(value: Value) -> Option<String> {
 }
 
 fn command(value: Value) -> Option<(String, Vec<String>)> {
-    let Value::Array(words) = value else { return None };
+    let Value::Array(words) = value else {
+        return None;
+    };
     let mut words: Vec<_> = words.into_iter().map(text).collect::<Option<_>>()?;
     let program = (!words.is_empty()).then(|| words.remove(0))?;
     (!program.trim().is_empty()).then_some((program, words))
@@ -144,7 +177,9 @@ fn concurrency(value: Value) -> Option<u32> {
 
 fn output_bytes(value: Value) -> Option<usize> {
     let size = text(value)?.parse::<bytesize::ByteSize>().ok()?.as_u64();
-    (1..=OUTPUT_BYTES_MAX).contains(&size).then(|| size.try_into().ok())?
+    (1..=OUTPUT_BYTES_MAX)
+        .contains(&size)
+        .then(|| size.try_into().ok())?
 }
 
 fn listed(faults: &[Fault]) -> String {

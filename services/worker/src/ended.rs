@@ -52,17 +52,28 @@ pub enum Exit {
 impl Ended {
     /// The end of an attempt that ran nothing.
     pub(crate) fn unstarted(verdict: Verdict) -> Self {
-        Self { verdict, exit: None, stderr_tail: String::new(), ran: Duration::ZERO }
+        Self {
+            verdict,
+            exit: None,
+            stderr_tail: String::new(),
+            ran: Duration::ZERO,
+        }
     }
 }
 
 impl Verdict {
     pub(crate) fn retry(reason: impl Into<String>) -> Self {
-        Self::Failed { retry: Retry::Later, reason: cut_reason(reason.into()) }
+        Self::Failed {
+            retry: Retry::Later,
+            reason: cut_reason(reason.into()),
+        }
     }
 
     pub(crate) fn fatal(reason: impl Into<String>) -> Self {
-        Self::Failed { retry: Retry::Never, reason: cut_reason(reason.into()) }
+        Self::Failed {
+            retry: Retry::Never,
+            reason: cut_reason(reason.into()),
+        }
     }
 }
 
@@ -76,7 +87,11 @@ impl fmt::Display for Exit {
 }
 
 fn cut_reason(mut reason: String) -> String {
-    reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+    let mut end = reason.len().min(REASON_BYTES_MAX);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    reason.truncate(end);
     reason
 }
 

@@ -11,17 +11,23 @@
 //!                                    Task, control ────┘
 //! ```
 
+mod agent;
+mod args;
 mod attempt;
 mod builtin;
 mod command;
 mod config;
 mod ended;
 mod handler;
+mod identity;
 mod machine;
+mod service;
 mod span;
+mod worker;
 
+pub use args::Args;
 pub use attempt::control::AttemptControl;
-pub use attempt::run;
+pub use attempt::run as run_attempt;
 pub use builtin::builtins;
 pub use command::CommandHandler;
 pub use config::{ConfigError, Fault, load};
@@ -30,4 +36,7 @@ pub use handler::failure::Failure;
 pub use handler::registry::{Entry, HandlerKind, KindName, Limits, Registry, RegistryError};
 pub use handler::task::{Task, TaskParts};
 pub use handler::{Handler, HandlerFuture};
-pub use machine::{MachineLoad, MachineSampler};
+pub use identity::{InvalidLabel, InvalidName, Label, WorkerName};
+pub use rota_service::Shutdown;
+pub use service::run;
+pub use worker::{BuildError, RunError, Worker, WorkerBuilder};

@@ -35,7 +35,17 @@ mod tests {
 
     #[test]
     fn what_is_no_span_above_zero_is_refused() {
-        for text in ["", "30", "s", "0s", "-1s", "1s ago", "721h", "1 lightyear", "999999999999h"] {
+        for text in [
+            "",
+            "30",
+            "s",
+            "0s",
+            "-1s",
+            "1s ago",
+            "721h",
+            "1 lightyear",
+            "999999999999h",
+        ] {
             assert_eq!(parse_span(text), None, "{text:?}");
         }
     }

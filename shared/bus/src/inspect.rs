@@ -1,6 +1,6 @@
 //! Sizes and ages of streams and lanes, for those who watch. Read-only, and not for every second.
 
-use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::jetstream::context::ConsumerInfoErrorKind;
 use futures_util::TryStreamExt;
 use rota_wire::{Lane, Micros};
 
@@ -98,14 +98,13 @@ impl Bus {
     async fn lane_state(&self, lane: Lane, stored: u64) -> Result<LaneState, async_nats::Error> {
         let stream = self.subjects().stream(StreamName::Ready.part());
         let stream = self.jetstream.get_stream_no_info(stream).await?;
-        let consumer: Result<PullConsumer, _> = stream
-            .get_consumer(&crate::lanes::consumer_name(&lane))
-            .await;
-        // A lane that no scheduler has opened yet has no consumer: all of it waits.
-        let (waiting, after) = consumer.map_or((stored, 0), |consumer| {
-            let info = consumer.cached_info();
-            (info.num_pending, info.delivered.stream_sequence)
-        });
+        let consumer = crate::lanes::consumer_name(&lane);
+        let (waiting, after) = match stream.consumer_info(consumer).await {
+            Ok(info) => (info.num_pending, info.delivered.stream_sequence),
+            // A lane that no scheduler has opened yet has no consumer: all of it waits.
+            Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => (stored, 0),
+            Err(error) => return Err(error.into()),
+        };
         let oldest = if waiting == 0 {
             None
         } else {

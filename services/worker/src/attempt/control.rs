@@ -26,7 +26,9 @@ pub(crate) struct Orders {
 
 impl AttemptControl {
     pub fn new() -> Self {
-        Self { wish: watch::Sender::new(Wish::Run) }
+        Self {
+            wish: watch::Sender::new(Wish::Run),
+        }
     }
 
     /// Ends the attempt: asks it to end, and kills it after the handler's grace period. Final, and
@@ -47,6 +49,13 @@ impl AttemptControl {
 
     pub fn is_stopped(&self) -> bool {
         *self.wish.borrow() == Wish::Stop
+    }
+
+    /// Waits until the attempt is stopped.
+    pub(crate) async fn stopped(&self) {
+        let mut wish = self.wish.subscribe();
+        // Never an error: this control keeps the channel open.
+        let _ = wish.wait_for(|wish| *wish == Wish::Stop).await;
     }
 
     pub fn is_suspended(&self) -> bool {

@@ -22,7 +22,7 @@ use super::stopwatch::Stopwatch;
 
 /// How long a killed attempt may take to be gone. SIGKILL acts at once but for a process in an
 /// uninterruptible wait; a function that never awaits cannot be ended at all.
-const KILLED_WAIT_MAX: Duration = Duration::from_secs(2);
+pub(crate) const KILLED_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// What is to be done to the attempt now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,11 +59,18 @@ enum Phase {
 
 impl Course {
     pub(crate) fn new(now: Instant, time_limit: Option<Duration>, grace: Duration) -> Self {
-        Self { stopwatch: Stopwatch::started(now), time_limit, grace, phase: Phase::Running }
+        Self {
+            stopwatch: Stopwatch::started(now),
+            time_limit,
+            grace,
+            phase: Phase::Running,
+        }
     }
 
     pub(crate) fn handle_wish(&mut self, now: Instant, wish: Wish) -> Option<Act> {
-        let Phase::Running = self.phase else { return None };
+        let Phase::Running = self.phase else {
+            return None;
+        };
         match (wish, self.stopwatch.is_paused()) {
             (Wish::Stop, _) => Some(self.end(now, Cause::Stop)),
             (Wish::Suspend, false) => {
@@ -85,7 +92,10 @@ impl Course {
         match self.phase {
             Phase::Running => Some(self.end(now, Cause::TimeLimit)),
             Phase::Ending { cause, .. } => {
-                self.phase = Phase::Killed { cause, give_up_at: now + KILLED_WAIT_MAX };
+                self.phase = Phase::Killed {
+                    cause,
+                    give_up_at: now + KILLED_WAIT_MAX,
+                };
                 Some(Act::Kill)
             }
             Phase::Killed { cause, .. } => {
@@ -122,7 +132,10 @@ impl Course {
     fn end(&mut self, now: Instant, cause: Cause) -> Act {
         // It must run in order to end.
         self.stopwatch.resume(now);
-        self.phase = Phase::Ending { cause, kill_at: now + self.grace };
+        self.phase = Phase::Ending {
+            cause,
+            kill_at: now + self.grace,
+        };
         Act::AskToEnd
     }
 }
@@ -135,7 +148,10 @@ mod tests {
 
     fn course(limit_s: u32) -> (Instant, Course) {
         let start = Instant::now();
-        (start, Course::new(start, Some(limit_s * SECOND), 5 * SECOND))
+        (
+            start,
+            Course::new(start, Some(limit_s * SECOND), 5 * SECOND),
+        )
     }
 
     #[test]
@@ -143,10 +159,16 @@ mod tests {
         let (start, mut course) = course(10);
         assert_eq!(course.next_deadline(), Some(start + 10 * SECOND));
         assert_eq!(course.handle_timeout(start + 9 * SECOND), None);
-        assert_eq!(course.handle_timeout(start + 10 * SECOND), Some(Act::AskToEnd));
+        assert_eq!(
+            course.handle_timeout(start + 10 * SECOND),
+            Some(Act::AskToEnd)
+        );
         assert_eq!(course.next_deadline(), Some(start + 15 * SECOND));
         assert_eq!(course.handle_timeout(start + 15 * SECOND), Some(Act::Kill));
-        assert_eq!(course.handle_timeout(start + 17 * SECOND), Some(Act::GiveUp));
+        assert_eq!(
+            course.handle_timeout(start + 17 * SECOND),
+            Some(Act::GiveUp)
+        );
         assert_eq!(course.next_deadline(), None);
         assert_eq!(course.cause(), Some(Cause::TimeLimit));
     }
@@ -154,10 +176,16 @@ mod tests {
     #[test]
     fn a_suspended_attempt_has_no_deadline() {
         let (start, mut course) = course(10);
-        assert_eq!(course.handle_wish(start + 4 * SECOND, Wish::Suspend), Some(Act::Suspend));
+        assert_eq!(
+            course.handle_wish(start + 4 * SECOND, Wish::Suspend),
+            Some(Act::Suspend)
+        );
         assert_eq!(course.next_deadline(), None);
         assert_eq!(course.handle_timeout(start + 3600 * SECOND), None);
-        assert_eq!(course.handle_wish(start + 3600 * SECOND, Wish::Run), Some(Act::Resume));
+        assert_eq!(
+            course.handle_wish(start + 3600 * SECOND, Wish::Run),
+            Some(Act::Resume)
+        );
         assert_eq!(course.next_deadline(), Some(start + 3606 * SECOND));
         assert_eq!(course.ran(start + 3601 * SECOND), 5 * SECOND);
     }
@@ -166,7 +194,10 @@ mod tests {
     fn a_stop_reaches_a_suspended_attempt() {
         let (start, mut course) = course(10);
         course.handle_wish(start, Wish::Suspend);
-        assert_eq!(course.handle_wish(start + SECOND, Wish::Stop), Some(Act::AskToEnd));
+        assert_eq!(
+            course.handle_wish(start + SECOND, Wish::Stop),
+            Some(Act::AskToEnd)
+        );
         assert_eq!(course.handle_timeout(start + 6 * SECOND), Some(Act::Kill));
         assert_eq!(course.cause(), Some(Cause::Stop));
     }

@@ -17,7 +17,10 @@ pub(crate) struct Stopwatch {
 
 impl Stopwatch {
     pub(crate) fn started(now: Instant) -> Self {
-        Self { gathered: Duration::ZERO, since: Some(now) }
+        Self {
+            gathered: Duration::ZERO,
+            since: Some(now),
+        }
     }
 
     pub(crate) fn is_paused(&self) -> bool {
@@ -40,7 +43,8 @@ impl Stopwatch {
 
     /// When it will show `target`, if it goes on running. `None` while paused.
     pub(crate) fn reaches(&self, target: Duration) -> Option<Instant> {
-        self.since?.checked_add(target.saturating_sub(self.gathered))
+        self.since?
+            .checked_add(target.saturating_sub(self.gathered))
     }
 }
 

@@ -55,6 +55,12 @@ mod tests {
     #[test]
     fn death_by_a_signal_is_retried() {
         let reason = "killed by signal 11".to_owned();
-        assert_eq!(verdict(11), Verdict::Failed { retry: Retry::Later, reason });
+        assert_eq!(
+            verdict(11),
+            Verdict::Failed {
+                retry: Retry::Later,
+                reason
+            }
+        );
     }
 }

@@ -2,24 +2,23 @@
 //!
 //! What must hold: the group is only ever signalled before its leader was reaped. Until then the
 //! leader's process id, which is also the group's, cannot be given to anybody else. So the end of
-//! the leader is noticed through a pidfd, then the rest of the group is killed, then the leader is
-//! reaped, in this order. Dropping the group kills it.
+//! the leader is noticed without reaping it, then the rest of the group is killed, then the leader
+//! is reaped, in this order. Dropping the group kills it.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
 
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
-use tracing::{debug, warn};
+use tokio::signal::unix::{self, SignalKind, signal};
+use tracing::debug;
 
 pub(super) struct Group {
     leader: Child,
     id: Pid,
-    /// Readable when the leader has ended. `None` where there are no pidfds.
-    end: Option<AsyncFd<OwnedFd>>,
+    /// Tells that some child of the worker has changed, perhaps this one.
+    children: unix::Signal,
     reaped: bool,
 }
 
@@ -33,15 +32,27 @@ pub(super) struct ChildPipes {
 impl Group {
     /// Starts the command as the leader of a group of its own. All three pipes must be set up.
     pub(super) fn spawn(command: &mut Command) -> io::Result<(Self, ChildPipes)> {
+        // Before the leader is there, so that its end cannot be missed.
+        let children = signal(SignalKind::child())?;
         let mut leader = command.process_group(0).spawn()?;
         let pipes = ChildPipes {
             stdin: leader.stdin.take().expect("stdin is piped"),
             stdout: leader.stdout.take().expect("stdout is piped"),
             stderr: leader.stderr.take().expect("stderr is piped"),
         };
-        let id = leader.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
+        let id = leader
+            .id()
+            .and_then(|id| Pid::from_raw(id.try_into().ok()?));
         let id = id.expect("a child that was not waited for has an id");
-        Ok((Self { leader, id, end: watch_end(id), reaped: false }, pipes))
+        Ok((
+            Self {
+                leader,
+                id,
+                children,
+                reaped: false,
+            },
+            pipes,
+        ))
     }
 
     pub(super) fn signal(&self, signal: Signal) {
@@ -54,30 +65,30 @@ impl Group {
     }
 
     /// Waits for the leader's end, and kills what it left behind. Safe to drop and call again.
-    pub(super) async fn ended(&mut self) -> ExitStatus {
-        if let Some(end) = &self.end
-            && end.readable().await.is_ok()
-        {
+    ///
+    /// An error means that somebody else has reaped the leader: its group is nobody's then.
+    pub(super) async fn ended(&mut self) -> io::Result<ExitStatus> {
+        let ended = self.leader_ended().await;
+        if ended.is_ok() {
             self.signal(Signal::KILL);
-            return self.reap().await;
         }
-        // Without a pidfd the group's id is free for reuse for the moment between these two lines.
-        let status = self.reap().await;
-        let _ = kill_process_group(self.id, Signal::KILL);
-        status
+        let status = self.leader.wait().await;
+        self.reaped = true;
+        ended.and(status)
     }
 
-    async fn reap(&mut self) -> ExitStatus {
-        match self.leader.wait().await {
-            Ok(status) => {
-                self.reaped = true;
-                status
+    /// Waits for the leader's end without reaping it.
+    async fn leader_ended(&mut self) -> io::Result<()> {
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        while !self.reaped {
+            match waitid(WaitId::Pid(self.id), look) {
+                Ok(Some(_)) => break,
+                Ok(None) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
             }
-            Err(error) => {
-                warn!(group = self.id.as_raw_nonzero(), %error, "could not wait for the leader");
-                std::future::pending().await
-            }
+            self.children.recv().await;
         }
+        Ok(())
     }
 }
 
@@ -86,17 +97,4 @@ impl Drop for Group {
         // The runtime reaps a child that nobody waits for.
         self.signal(Signal::KILL);
     }
-}
-
-#[cfg(target_os = "linux")]
-fn watch_end(leader: Pid) -> Option<AsyncFd<OwnedFd>> {
-    use rustix::process::{PidfdFlags, pidfd_open};
-
-    let pidfd = pidfd_open(leader, PidfdFlags::empty()).ok()?;
-    AsyncFd::with_interest(pidfd, Interest::READABLE).ok()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn watch_end(_leader: Pid) -> Option<AsyncFd<OwnedFd>> {
-    None
 }

@@ -45,7 +45,10 @@ impl Pipes {
             stdin: Some(pipes.stdin),
             input: task.input().clone(),
             stdout: Some(pipes.stdout),
-            output: Output { bytes: BytesMut::new(), bytes_max: output_bytes_max },
+            output: Output {
+                bytes: BytesMut::new(),
+                bytes_max: output_bytes_max,
+            },
             stderr: Some(pipes.stderr),
             log: StderrLog::new(task),
         }
@@ -101,7 +104,11 @@ impl StderrLog {
 /// Writes one piece of the input. A command that does not read it is free not to.
 async fn feed(stdin: &mut Option<ChildStdin>, input: &mut Bytes) {
     let pipe = opened(stdin).await;
-    let count = if input.is_empty() { Ok(0) } else { pipe.write_buf(input).await };
+    let count = if input.is_empty() {
+        Ok(0)
+    } else {
+        pipe.write_buf(input).await
+    };
     close_at_end(stdin, count);
 }
 

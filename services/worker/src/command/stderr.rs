@@ -113,7 +113,11 @@ impl Tail {
         let bytes = Vec::from(self.bytes);
         // A cut may fall into a character: the rest of it, at most three bytes, goes too.
         let torn = |&&byte: &&u8| byte & 0b1100_0000 == 0b1000_0000;
-        let skipped = if self.cut { bytes.iter().take(3).take_while(torn).count() } else { 0 };
+        let skipped = if self.cut {
+            bytes.iter().take(3).take_while(torn).count()
+        } else {
+            0
+        };
         String::from_utf8_lossy(&bytes[skipped..]).into_owned()
     }
 }
@@ -125,7 +129,9 @@ mod tests {
     fn lines(chunks: &[&[u8]]) -> (Vec<String>, Vec<u8>) {
         let (mut lines, mut seen) = (Lines::default(), Vec::new());
         for chunk in chunks {
-            lines.push(chunk, |line| seen.push(String::from_utf8_lossy(line).into_owned()));
+            lines.push(chunk, |line| {
+                seen.push(String::from_utf8_lossy(line).into_owned())
+            });
         }
         (seen, lines.begun)
     }
@@ -169,13 +175,19 @@ mod tests {
     #[test]
     fn the_tail_keeps_the_last_bytes_of_one_long_chunk() {
         let text = "0123456789".repeat(1000);
-        assert_eq!(tail(&[b"before", text.as_bytes()]), text[text.len() - TAIL_BYTES_MAX..]);
+        assert_eq!(
+            tail(&[b"before", text.as_bytes()]),
+            text[text.len() - TAIL_BYTES_MAX..]
+        );
     }
 
     #[test]
     fn a_character_torn_by_the_cut_is_left_out() {
         let text = "é".repeat(TAIL_BYTES_MAX) + "x";
-        assert_eq!(tail(&[text.as_bytes()]), "é".repeat(TAIL_BYTES_MAX / 2 - 1) + "x");
+        assert_eq!(
+            tail(&[text.as_bytes()]),
+            "é".repeat(TAIL_BYTES_MAX / 2 - 1) + "x"
+        );
     }
 
     #[test]

@@ -21,7 +21,12 @@ pub(super) struct Section<'a> {
 impl<'a> Section<'a> {
     /// A table by its full name; the file itself has an empty one.
     pub(super) fn new(name: &'a str, table: Table, faults: &'a mut Vec<Fault>) -> Self {
-        Self { name, table, read: Vec::new(), faults }
+        Self {
+            name,
+            table,
+            read: Vec::new(),
+            faults,
+        }
     }
 
     /// Takes a key out. `parse` gives `None` when the rule is broken.
@@ -35,7 +40,8 @@ impl<'a> Section<'a> {
         let value = self.table.remove(key)?;
         let parsed = parse(value.clone());
         if parsed.is_none() {
-            self.faults.push(Fault::new(self.key(key), Some(&value), rule));
+            self.faults
+                .push(Fault::new(self.key(key), Some(&value), rule));
         }
         parsed
     }
@@ -68,7 +74,8 @@ impl<'a> Section<'a> {
     pub(super) fn missing(&mut self, key: &str, rule: &str) {
         let key = self.key(key);
         if self.faults.iter().all(|fault| fault.key != key) {
-            self.faults.push(Fault::new(key, None, format!("is missing; {rule}")));
+            self.faults
+                .push(Fault::new(key, None, format!("is missing; {rule}")));
         }
     }
 
@@ -77,18 +84,27 @@ impl<'a> Section<'a> {
         let known = self.read.join(", ");
         for (key, value) in &self.table {
             let rule = format!("unknown key; known here: {known}");
-            self.faults.push(Fault::new(self.key(key), Some(value), rule));
+            self.faults
+                .push(Fault::new(self.key(key), Some(value), rule));
         }
     }
 
     fn key(&self, key: &str) -> String {
-        if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
+        if self.name.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.name)
+        }
     }
 }
 
 impl Fault {
     pub(super) fn new(key: String, value: Option<&Value>, rule: impl Into<String>) -> Self {
         let shown = |value: &Value| value.to_string().chars().take(VALUE_CHARS_MAX).collect();
-        Self { key, value: value.map(shown), rule: rule.into() }
+        Self {
+            key,
+            value: value.map(shown),
+            rule: rule.into(),
+        }
     }
 }

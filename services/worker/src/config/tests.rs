@@ -35,7 +35,9 @@ fn a_full_handler_is_read_with_all_its_settings() {
     )
     .unwrap();
     let entry = registry.get("thumbnail").unwrap();
-    let HandlerKind::Command(command) = &entry.handler else { panic!("a command") };
+    let HandlerKind::Command(command) = &entry.handler else {
+        panic!("a command")
+    };
     assert_eq!(
         *command,
         CommandHandler {
@@ -119,12 +121,21 @@ fn sizes_out_of_bounds_are_refused() {
 #[test]
 fn broken_toml_and_a_missing_file_are_told_apart() {
     assert!(matches!(read("[handlers"), Err(ConfigError::Syntax { .. })));
-    assert!(matches!(load("no/such/file.toml"), Err(ConfigError::Read { .. })));
+    assert!(matches!(
+        load("no/such/file.toml"),
+        Err(ConfigError::Read { .. })
+    ));
 }
 
 #[test]
 fn the_error_names_the_file_and_lists_the_faults() {
     let error = read("a = 1\nb = 2").unwrap_err().to_string();
-    assert!(error.starts_with("handlers file ") && error.contains("has 2 fault(s)"), "{error}");
-    assert!(error.contains("\n  a = 1: ") && error.contains("\n  b = 2: "), "{error}");
+    assert!(
+        error.starts_with("handlers file ") && error.contains("has 2 fault(s)"),
+        "{error}"
+    );
+    assert!(
+        error.contains("\n  a = 1: ") && error.contains("\n  b = 2: "),
+        "{error}"
+    );
 }

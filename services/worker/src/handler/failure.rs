@@ -19,12 +19,18 @@ pub struct Failure {
 impl Failure {
     /// The attempt failed; another one may succeed.
     pub fn retry(reason: impl Into<String>) -> Self {
-        Self { retry: Retry::Later, reason: reason.into() }
+        Self {
+            retry: Retry::Later,
+            reason: reason.into(),
+        }
     }
 
     /// The task can never succeed, for instance because its input is wrong.
     pub fn fatal(reason: impl Into<String>) -> Self {
-        Self { retry: Retry::Never, reason: reason.into() }
+        Self {
+            retry: Retry::Never,
+            reason: reason.into(),
+        }
     }
 
     pub fn is_fatal(&self) -> bool {
@@ -69,7 +75,10 @@ mod tests {
 
     #[test]
     fn an_error_is_retried_and_brings_its_sources() {
-        assert_eq!(broken(), Err(Failure::retry("reading the photo: connection reset")));
+        assert_eq!(
+            broken(),
+            Err(Failure::retry("reading the photo: connection reset"))
+        );
     }
 
     #[test]

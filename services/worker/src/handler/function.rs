@@ -41,7 +41,10 @@ pub(crate) async fn run_function(
     let mut attempt = FunctionAttempt::start(Arc::clone(handler), task);
     let supervised = supervise(&mut attempt, limits, control).await;
     let ran = supervised.ran;
-    Ended { ran, ..Ended::unstarted(verdict(supervised, limits)) }
+    Ended {
+        ran,
+        ..Ended::unstarted(verdict(supervised, limits))
+    }
 }
 
 impl FunctionAttempt {
@@ -90,7 +93,10 @@ fn verdict(supervised: Supervised<Returned>, limits: &Limits) -> Verdict {
         Some(Cause::TimeLimit) => return limits.over_time(),
         None => {}
     }
-    match supervised.end.expect("only an attempt that was made to end is given up") {
+    match supervised
+        .end
+        .expect("only an attempt that was made to end is given up")
+    {
         Ok(Ok(output)) if output.len() > limits.output_bytes_max => limits.over_output(),
         Ok(Ok(output)) => Verdict::Completed(output),
         Ok(Err(failure)) => failure.into(),

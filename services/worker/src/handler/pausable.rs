@@ -39,7 +39,10 @@ impl Gate {
 
 impl<F: Future> Pausable<F> {
     pub(crate) fn new(inner: F, gate: Gate) -> Self {
-        Self { inner: Box::pin(inner), gate }
+        Self {
+            inner: Box::pin(inner),
+            gate,
+        }
     }
 }
 
@@ -58,8 +61,11 @@ impl<F: Future> Future for Pausable<F> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures_util::FutureExt;
     use tokio::sync::oneshot;
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -84,6 +90,9 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(!held.is_finished());
         gate.open();
-        assert_eq!(held.await.unwrap(), Ok(7));
+        let held = timeout(Duration::from_secs(5), held)
+            .await
+            .expect("it is woken");
+        assert_eq!(held.unwrap(), Ok(7));
     }
 }

@@ -82,7 +82,10 @@ impl Registry {
 
     /// Adds all kinds of another registry. Stops at the first that is there already.
     pub fn merge(&mut self, other: Self) -> Result<(), RegistryError> {
-        other.entries.into_iter().try_for_each(|(kind, entry)| self.insert_shared(kind, entry))
+        other
+            .entries
+            .into_iter()
+            .try_for_each(|(kind, entry)| self.insert_shared(kind, entry))
     }
 
     pub fn get(&self, kind: &str) -> Option<&Arc<Entry>> {
@@ -92,6 +95,18 @@ impl Registry {
     /// All kinds, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&KindName, &Arc<Entry>)> {
         self.entries.iter()
+    }
+
+    /// The same kinds, none with an output above `bytes_max`.
+    pub(crate) fn with_output_limit(&self, bytes_max: usize) -> Self {
+        let limited = |(kind, entry): (&KindName, &Arc<Entry>)| {
+            let mut entry = Entry::clone(entry);
+            entry.limits.output_bytes_max = entry.limits.output_bytes_max.min(bytes_max);
+            (kind.clone(), Arc::new(entry))
+        };
+        Self {
+            entries: self.entries.iter().map(limited).collect(),
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -119,7 +134,10 @@ impl Entry {
     }
 
     pub fn with_concurrency(self, concurrency: u32) -> Self {
-        Self { concurrency: Some(concurrency), ..self }
+        Self {
+            concurrency: Some(concurrency),
+            ..self
+        }
     }
 
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
@@ -128,13 +146,21 @@ impl Entry {
     }
 
     fn new(handler: HandlerKind) -> Self {
-        Self { handler, concurrency: None, limits: Limits::default() }
+        Self {
+            handler,
+            concurrency: None,
+            limits: Limits::default(),
+        }
     }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { timeout: None, grace: GRACE, output_bytes_max: OUTPUT_BYTES_MAX }
+        Self {
+            timeout: None,
+            grace: GRACE,
+            output_bytes_max: OUTPUT_BYTES_MAX,
+        }
     }
 }
 

@@ -32,7 +32,11 @@ pub struct Task {
 
 impl Task {
     pub fn new(parts: TaskParts) -> Self {
-        Self { parts, deadline: None, cancelled: CancellationToken::new() }
+        Self {
+            parts,
+            deadline: None,
+            cancelled: CancellationToken::new(),
+        }
     }
 
     pub fn id(&self) -> &str {
@@ -110,7 +114,13 @@ mod tests {
     #[test]
     fn the_debug_form_of_a_task_does_not_show_its_input() {
         let input = Bytes::from_static(b"secret");
-        let shown = format!("{:?}", Task::new(TaskParts { input, ..TaskParts::default() }));
+        let shown = format!(
+            "{:?}",
+            Task::new(TaskParts {
+                input,
+                ..TaskParts::default()
+            })
+        );
         assert!(shown.contains("input_bytes: 6"), "{shown}");
         assert!(!shown.contains("secret"), "{shown}");
     }

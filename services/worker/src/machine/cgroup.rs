@@ -34,17 +34,26 @@ impl MemoryLimit {
 
     fn of_group(group: &Path) -> Option<Self> {
         let file = |name| fs::read_to_string(group.join(name)).ok();
-        Self::parse(&file("memory.max")?, &file("memory.current")?, &file("memory.stat")?)
+        Self::parse(
+            &file("memory.max")?,
+            &file("memory.current")?,
+            &file("memory.stat")?,
+        )
     }
 
     /// Pages of files that were not used lately can be given back, so they count as available.
     fn parse(max: &str, current: &str, stat: &str) -> Option<Self> {
         let total_bytes: u64 = max.trim().parse().ok()?;
         let current_bytes: u64 = current.trim().parse().ok()?;
-        let inactive = stat.lines().find_map(|line| line.strip_prefix("inactive_file "));
+        let inactive = stat
+            .lines()
+            .find_map(|line| line.strip_prefix("inactive_file "));
         let inactive_bytes: u64 = inactive.and_then(|bytes| bytes.parse().ok()).unwrap_or(0);
         let used_bytes = current_bytes.saturating_sub(inactive_bytes);
-        Some(Self { total_bytes, available_bytes: total_bytes.saturating_sub(used_bytes) })
+        Some(Self {
+            total_bytes,
+            available_bytes: total_bytes.saturating_sub(used_bytes),
+        })
     }
 }
 
@@ -61,7 +70,13 @@ mod tests {
     #[test]
     fn memory_that_can_be_given_back_is_available() {
         let limit = MemoryLimit::parse("1000\n", "600\n", "anon 100\ninactive_file 250\n");
-        assert_eq!(limit, Some(MemoryLimit { total_bytes: 1000, available_bytes: 650 }));
+        assert_eq!(
+            limit,
+            Some(MemoryLimit {
+                total_bytes: 1000,
+                available_bytes: 650
+            })
+        );
     }
 
     #[test]

@@ -2,28 +2,36 @@
 
 use procfs::{CpuPressure, Current, CurrentSI, IoPressure, KernelStats, Meminfo, MemoryPressure};
 
+use rota_wire::fleet::MachineLoad;
+
 use super::cgroup::MemoryLimit;
-use super::{CpuTicks, MachineLoad, MachineSampler};
+use super::{CpuTicks, MachineSampler};
 
 impl MachineSampler {
     pub(super) fn sample_proc(&mut self, load: &mut MachineLoad) {
-        load.cpu_busy_permille =
-            KernelStats::current().ok().and_then(|stats| self.busy_permille(ticks(&stats)));
+        load.cpu_busy_permille = KernelStats::current()
+            .ok()
+            .and_then(|stats| self.busy_permille(ticks(&stats)));
         if let Ok(memory) = Meminfo::current() {
-            load.memory_total_bytes = Some(memory.mem_total);
+            load.memory_bytes = memory.mem_total;
             load.memory_available_bytes = memory.mem_available;
         }
         if let Some(limit) = MemoryLimit::current() {
-            let tightest = |bytes: Option<u64>, limit| Some(bytes.map_or(limit, |b| b.min(limit)));
-            load.memory_total_bytes = tightest(load.memory_total_bytes, limit.total_bytes);
-            load.memory_available_bytes =
-                tightest(load.memory_available_bytes, limit.available_bytes);
+            load.memory_bytes = match load.memory_bytes {
+                0 => limit.total_bytes,
+                bytes => bytes.min(limit.total_bytes),
+            };
+            let available = load.memory_available_bytes;
+            let tightest =
+                available.map_or(limit.available_bytes, |b| b.min(limit.available_bytes));
+            load.memory_available_bytes = Some(tightest);
         }
         let pressure = |avg10: f32| permille(avg10);
-        load.cpu_pressure_permille = CpuPressure::current().ok().map(|p| pressure(p.some.avg10));
-        load.memory_pressure_permille =
-            MemoryPressure::current().ok().map(|p| pressure(p.some.avg10));
-        load.io_pressure_permille = IoPressure::current().ok().map(|p| pressure(p.some.avg10));
+        load.pressure_cpu_permille = CpuPressure::current().ok().map(|p| pressure(p.some.avg10));
+        load.pressure_memory_permille = MemoryPressure::current()
+            .ok()
+            .map(|p| pressure(p.some.avg10));
+        load.pressure_io_permille = IoPressure::current().ok().map(|p| pressure(p.some.avg10));
     }
 }
 
@@ -31,7 +39,13 @@ fn ticks(stats: &KernelStats) -> CpuTicks {
     let cpu = &stats.total;
     let known = |ticks: Option<u64>| ticks.unwrap_or(0);
     // Time of guests is contained in user time. Stolen time is time that we could not have.
-    let busy = [cpu.user, cpu.nice, cpu.system, known(cpu.irq), known(cpu.softirq)];
+    let busy = [
+        cpu.user,
+        cpu.nice,
+        cpu.system,
+        known(cpu.irq),
+        known(cpu.softirq),
+    ];
     CpuTicks {
         busy: busy.into_iter().fold(known(cpu.steal), u64::saturating_add),
         idle: cpu.idle.saturating_add(known(cpu.iowait)),

@@ -1,0 +1,49 @@
+# Everything a person does here. The README's two commands, `cargo demo` and `cargo test`, need no just.
+
+# What there is.
+default:
+    @just --list
+
+# Starts everything on this machine: `just up --builtin --workers 3`.
+up *args:
+    cargo run --quiet --package rota -- up {{ args }}
+
+# The demonstration: work on several workers, one of them killed half-way.
+demo:
+    cargo demo
+
+# All tests, with real servers and real processes.
+test *args:
+    cargo test {{ args }}
+
+# Format, lints and docs as CI wants them.
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# Formats the code.
+fmt:
+    cargo fmt --all
+
+# What CI runs.
+ci:
+    .ci/run
+
+# Throughput, then latency at 1,000 tasks a second, in a release build.
+bench:
+    cargo build --release --package rota
+    target/release/rota bench --tasks 200000
+    target/release/rota bench --tasks 20000 --rate 1000
+
+# More and longer sequences of events against the scheduler's core.
+properties cases="5000":
+    PROPTEST_CASES={{ cases }} cargo test --release --package rota-scheduler-core --test properties
+
+# Submits a task to a running installation and waits for its result: `just submit echo hello`.
+submit kind input:
+    cargo run --quiet --package rota -- submit {{ kind }} {{ input }} --wait
+
+# The service binaries, in release.
+build:
+    cargo build --release --workspace

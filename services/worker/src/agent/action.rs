@@ -1,0 +1,63 @@
+//! What the [`Agent`](super::Agent) wants done, and why it decided what is odd.
+
+use rota_wire::dispatch::{Assignment, Report};
+use rota_wire::fleet::Heartbeat;
+use rota_wire::{TaskId, Term};
+
+use super::AttemptNumber;
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Run this.
+    Start {
+        /// What it is called from now on.
+        attempt: AttemptNumber,
+        /// What to run.
+        assignment: Assignment,
+    },
+    /// End this attempt; its end is still awaited.
+    Stop(AttemptNumber),
+    /// Send a heartbeat, the load of the machine filled in.
+    Beat(Heartbeat),
+    /// Send a report.
+    Report(Report),
+    /// Log why something was decided.
+    Note(Note),
+    /// All is said: flush and leave.
+    Leave,
+}
+
+/// Why something odd was decided.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Note {
+    /// A frame of a scheduler that does not lead any more was refused.
+    OlderTerm {
+        /// Its term.
+        found: Term,
+        /// The newest seen.
+        known: Term,
+    },
+    /// Frames did not arrive.
+    FramesMissed {
+        /// The number that was due.
+        expected: u64,
+        /// The number that came.
+        found: u64,
+    },
+    /// A delivery came that is held already; what runs is kept.
+    AlreadyHeld(TaskId),
+    /// A delivery was handed back without being begun.
+    HandedBack {
+        /// Which task.
+        task: TaskId,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A delivery was not taken because too many outcomes are not settled.
+    Shed(TaskId),
+    /// A delivery belongs to another worker now.
+    Revoked(TaskId),
+    /// An attempt did not end although it was killed; its delivery was handed back.
+    GivenUp(TaskId),
+}

@@ -1,0 +1,46 @@
+//! What the [`Agent`](super::Agent) is told.
+
+use std::time::Duration;
+
+use rota_wire::dispatch::{Assign, Ending};
+use rota_wire::fleet::RollCall;
+
+/// Names a message of ROTA_READY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ReadySeq(pub(crate) u64);
+
+/// Names an attempt within this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct AttemptNumber(pub(super) u64);
+
+/// What happened.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A frame of the scheduler came.
+    Assigned(Assign),
+    /// A leader calls the roll.
+    RollCalled(RollCall),
+    /// The connection is up again, or has lost messages: what was sent may not have arrived.
+    LinkRestored,
+    /// An attempt that was started is over.
+    AttemptEnded {
+        /// Which.
+        attempt: AttemptNumber,
+        /// How.
+        end: AttemptEnd,
+    },
+    /// The worker is to stop; what runs may take so long to end by itself.
+    DrainBegun {
+        /// How long.
+        grace: Duration,
+    },
+}
+
+/// How an attempt ended, its result already stored if it has one.
+#[derive(Debug)]
+pub(crate) enum AttemptEnd {
+    /// By itself.
+    Ended(Ending),
+    /// Because it was stopped.
+    Stopped,
+}

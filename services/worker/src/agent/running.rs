@@ -1,0 +1,205 @@
+//! One attempt from its start until its result is stored.
+//!
+//! What must hold: a result is in ROTA_RESULTS before anybody is told that there is one. While it
+//! cannot be stored the attempt is not over: it keeps its slot and its place in the heartbeats, and
+//! tries again until it is stored or stopped.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rota_bus::{Bus, Expect, Message, StoreError, Stored};
+use rota_service::chain;
+use rota_wire::dispatch::{Assignment, Ending, Failure, Retry};
+use rota_wire::result::{FinalState, TaskResult};
+use rota_wire::{Micros, TaskId, WorkerId};
+use tokio::time::{Instant, sleep};
+use tracing::{debug, info, warn};
+
+use super::AttemptEnd;
+use super::throttle::Throttle;
+use crate::attempt::control::AttemptControl;
+use crate::ended::{self, Ended, Exit, Verdict};
+use crate::handler::registry::Registry;
+use crate::handler::task::{Task, TaskParts};
+
+/// The first pause before a result is stored again; it doubles up to the longest.
+const STORE_PAUSE_FIRST: Duration = Duration::from_millis(100);
+const STORE_PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// Runs attempts and stores their results.
+#[derive(Debug)]
+pub(crate) struct Runner {
+    bus: Bus,
+    worker: WorkerId,
+    registry: Registry,
+    store_trouble: Mutex<Throttle>,
+}
+
+/// When an attempt ran.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    started: Micros,
+    finished: Micros,
+}
+
+impl Runner {
+    /// Outputs are cut off at what the server can store, whatever a handler allows.
+    pub(crate) fn new(bus: Bus, worker: WorkerId, registry: &Registry) -> Self {
+        let registry = registry.with_output_limit(bus.body_bytes_max());
+        Self {
+            bus,
+            worker,
+            registry,
+            store_trouble: Mutex::default(),
+        }
+    }
+
+    /// Runs one attempt to its end.
+    pub(super) async fn run(&self, assignment: Assignment, control: &AttemptControl) -> AttemptEnd {
+        let entry = self.registry.get(assignment.kind.as_str());
+        let entry = entry.expect("only kinds of the registry are given a slot");
+        let started = Micros::now();
+        let ended = crate::attempt::run(entry, task_of(&assignment), control).await;
+        let finished = Micros::now();
+        let times = Times { started, finished };
+        log_end(&assignment, &ended);
+        match ended.verdict {
+            Verdict::Stopped => AttemptEnd::Stopped,
+            Verdict::Completed(output) => {
+                let result = self.result(&assignment, ended.exit, times);
+                self.store(result, output, control).await
+            }
+            Verdict::Failed { retry, reason } => AttemptEnd::Ended(Ending::Failed(Failure {
+                retry: match retry {
+                    ended::Retry::Later => Retry::Later,
+                    ended::Retry::Never => Retry::Never,
+                },
+                reason,
+                exit: ended.exit.map(exit_text),
+                stderr_tail: ended.stderr_tail,
+                started: times.started,
+                finished: times.finished,
+            })),
+        }
+    }
+
+    fn result(&self, assignment: &Assignment, exit: Option<Exit>, times: Times) -> TaskResult {
+        TaskResult {
+            id: assignment.id.clone(),
+            state: FinalState::Completed,
+            kind: assignment.kind.to_string(),
+            attempts: assignment.attempt,
+            worker: Some(self.worker.clone()),
+            exit: exit.map(exit_text),
+            reason: None,
+            submitted: Some(assignment.submitted),
+            started: Some(times.started),
+            finished: times.finished,
+            traceparent: assignment.traceparent.clone(),
+        }
+    }
+
+    /// Stores a result, however long that takes. That another was first is as good.
+    async fn store(
+        &self,
+        result: TaskResult,
+        output: Bytes,
+        control: &AttemptControl,
+    ) -> AttemptEnd {
+        let task = &result.id;
+        let mut pause = STORE_PAUSE_FIRST;
+        loop {
+            match self.try_store(&result, output.clone()).await {
+                Ok(_) => return AttemptEnd::Ended(Ending::Stored),
+                Err(StoreError::NotFirst { .. }) => {
+                    // Perhaps our own, when the answer to an earlier try was lost.
+                    info!(%task, "result not stored: the task has one already");
+                    return AttemptEnd::Ended(Ending::Stored);
+                }
+                Err(error) if error.is_temporary() => self.complain(task, &error),
+                Err(error) => return AttemptEnd::Ended(unstorable(&result, &error)),
+            }
+            tokio::select! {
+                biased;
+                () = control.stopped() => return AttemptEnd::Stopped,
+                () = self.wait_to_store_again(pause) => {}
+            }
+            pause = (pause * 2).min(STORE_PAUSE_MAX);
+        }
+    }
+
+    async fn try_store(&self, result: &TaskResult, output: Bytes) -> Result<Stored, StoreError> {
+        let message = Message {
+            subject: self.bus.subjects().result(&result.id),
+            headers: result.to_headers(),
+            payload: output,
+        };
+        let storing = self.bus.store(message, Expect::First).await?;
+        storing.done().await
+    }
+
+    /// Ends only while the connection is up, so its limit is the life of the attempt.
+    async fn wait_to_store_again(&self, pause: Duration) {
+        sleep(pause).await;
+        // An error means that the connection is closed for good, which the shell finds out too.
+        let _ = self.bus.link().wait_for(|link| link.up).await;
+    }
+
+    fn complain(&self, task: &TaskId, error: &StoreError) {
+        let throttle = self.store_trouble.lock();
+        let mut throttle = throttle.unwrap_or_else(PoisonError::into_inner);
+        if let Some(times) = throttle.count(Instant::now()) {
+            warn!(%task, times, error = %chain(error), "result not stored yet, trying again");
+        }
+    }
+}
+
+fn task_of(assignment: &Assignment) -> Task {
+    Task::new(TaskParts {
+        id: assignment.id.to_string(),
+        kind: assignment.kind.to_string(),
+        attempt: assignment.attempt,
+        input: assignment.input.clone(),
+        time_limit: Some(assignment.timeout.duration()),
+        traceparent: assignment.traceparent.clone(),
+    })
+}
+
+fn log_end(assignment: &Assignment, ended: &Ended) {
+    let Assignment {
+        id, kind, attempt, ..
+    } = assignment;
+    let elapsed_ms = ended.ran.as_millis();
+    match &ended.verdict {
+        Verdict::Completed(output) => {
+            let output_bytes = output.len();
+            debug!(task = %id, %kind, attempt, elapsed_ms, output_bytes, "attempt completed");
+        }
+        Verdict::Failed { retry, reason } => {
+            info!(task = %id, %kind, attempt, elapsed_ms, ?retry, reason, "attempt failed");
+        }
+        Verdict::Stopped => info!(task = %id, %kind, attempt, elapsed_ms, "attempt stopped"),
+    }
+}
+
+/// A code as it is, so that a script can compare it; a signal by its number.
+fn exit_text(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => code.to_string(),
+        Exit::Signal(signal) => format!("signal {signal}"),
+    }
+}
+
+fn unstorable(result: &TaskResult, error: &StoreError) -> Ending {
+    let task = &result.id;
+    warn!(%task, error = %chain(error), "result cannot be stored, failing the task");
+    Ending::Failed(Failure {
+        retry: Retry::Never,
+        reason: format!("the result cannot be stored: {}", chain(error)),
+        exit: result.exit.clone(),
+        stderr_tail: String::new(),
+        started: result.started.unwrap_or(result.finished),
+        finished: result.finished,
+    })
+}

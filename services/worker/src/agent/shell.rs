@@ -1,0 +1,286 @@
+//! What stands around the [`Agent`]: NATS, the clock, the attempts.
+//!
+//! ```text
+//! assign, roll call ─┐                         ┌─► heartbeat, report
+//! ended attempts ────┼─► Agent ─► actions ─────┼─► start, stop
+//! clock, link, drain ┘                         └─► log
+//! ```
+//!
+//! One turn: wait for something to happen, take what else has happened already, carry out what the
+//! agent says. So reports batch themselves: the more there is to do, the larger the frames.
+//!
+//! What must hold: no turn waits for an attempt; only one turn's worth of messages is taken at a
+//! time; while the connection is down nothing is sent, for what was not heard is said again when it
+//! is up.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rota_bus::{Bus, Link, Message, Received, Subscription};
+use rota_service::{Shutdown, chain};
+use rota_wire::WorkerId;
+use rota_wire::dispatch::{Assign, Assignment};
+use rota_wire::fleet::{Heartbeat, RollCall};
+use rota_wire::frame::{self, Frame};
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, info, warn};
+
+use super::running::Runner;
+use super::throttle::Throttle;
+use super::{Action, Agent, AttemptEnd, AttemptNumber, Event, Note};
+use crate::attempt::control::AttemptControl;
+use crate::machine::MachineSampler;
+use crate::worker::RunError;
+
+/// Frames taken in one turn. Their tasks are bounded by the slots and the queue behind them.
+const TURN_FRAMES_MAX: usize = 64;
+
+type Ended = (AttemptNumber, AttemptEnd);
+
+/// The worker in action.
+pub(crate) struct Shell {
+    bus: Bus,
+    worker: WorkerId,
+    agent: Agent,
+    began: Instant,
+    runner: Arc<Runner>,
+    /// Dropped with the shell, and all that runs with it.
+    attempts: JoinSet<Ended>,
+    controls: BTreeMap<AttemptNumber, AttemptControl>,
+    actions: Vec<Action>,
+    machine: MachineSampler,
+    link: Link,
+    undecodable: Throttle,
+    unsent: Throttle,
+}
+
+/// What the shell waits for beside its attempts.
+pub(crate) struct Inputs {
+    pub(crate) assigns: Subscription,
+    pub(crate) roll_calls: Subscription,
+    pub(crate) link: watch::Receiver<Link>,
+    pub(crate) shutdown: Shutdown,
+    /// How long attempts may go on once the worker is told to stop.
+    pub(crate) grace: Duration,
+}
+
+/// What woke the shell.
+enum Woken {
+    Drain,
+    Time,
+    Link(Link),
+    RollCall(Option<Received>),
+    Ended(Result<Ended, JoinError>),
+    Assign(Option<Received>),
+}
+
+impl Shell {
+    pub(crate) fn new(bus: Bus, worker: WorkerId, agent: Agent, runner: Runner) -> Self {
+        Self {
+            bus,
+            worker,
+            agent,
+            began: Instant::now(),
+            runner: Arc::new(runner),
+            attempts: JoinSet::new(),
+            controls: BTreeMap::new(),
+            actions: Vec::new(),
+            machine: MachineSampler::new(),
+            link: Link::default(),
+            undecodable: Throttle::default(),
+            unsent: Throttle::default(),
+        }
+    }
+
+    /// Works until it is told to stop, and all is said.
+    pub(crate) async fn run(mut self, mut inputs: Inputs) -> Result<(), RunError> {
+        self.link = *inputs.link.borrow();
+        let mut drain = Drain::NotYet;
+        loop {
+            self.agent.end_turn(self.began.elapsed(), &mut self.actions);
+            if self.carry_out().await.is_break() {
+                return Ok(());
+            }
+            let woken = self.wait(&mut inputs, drain).await;
+            if let Woken::Drain = woken {
+                drain = Drain::Begun;
+            }
+            self.handle(woken, inputs.grace)?;
+            self.take_ready(&mut inputs)?;
+        }
+    }
+
+    async fn wait(&mut self, inputs: &mut Inputs, drain: Drain) -> Woken {
+        let deadline = self.agent.next_deadline().unwrap_or_default();
+        tokio::select! {
+            biased;
+            () = inputs.shutdown.draining().cancelled(), if drain == Drain::NotYet => Woken::Drain,
+            () = sleep_until(self.began + deadline) => Woken::Time,
+            Ok(()) = inputs.link.changed() => Woken::Link(*inputs.link.borrow_and_update()),
+            frame = inputs.roll_calls.next() => Woken::RollCall(frame),
+            Some(ended) = self.attempts.join_next() => Woken::Ended(ended),
+            frame = inputs.assigns.next() => Woken::Assign(frame),
+        }
+    }
+
+    fn handle(&mut self, woken: Woken, grace: Duration) -> Result<(), RunError> {
+        match woken {
+            Woken::Drain => self.tell(Event::DrainBegun { grace }),
+            Woken::Time => {
+                let now = self.began.elapsed();
+                self.agent.handle_timeout(now, &mut self.actions);
+            }
+            Woken::Link(link) => self.handle_link(link),
+            Woken::RollCall(frame) => {
+                self.read::<RollCall>(&frame.ok_or(RunError::Closed)?, Event::RollCalled);
+            }
+            Woken::Ended(ended) => self.handle_ended(ended)?,
+            Woken::Assign(frame) => {
+                self.read::<Assign>(&frame.ok_or(RunError::Closed)?, Event::Assigned);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what is there already, without waiting, so that one turn answers all of it.
+    fn take_ready(&mut self, inputs: &mut Inputs) -> Result<(), RunError> {
+        while let Some(ended) = self.attempts.try_join_next() {
+            self.handle_ended(ended)?;
+        }
+        for _ in 0..TURN_FRAMES_MAX {
+            let Some(frame) = inputs.assigns.try_next() else {
+                break;
+            };
+            self.read::<Assign>(&frame, Event::Assigned);
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, event: Event) {
+        let now = self.began.elapsed();
+        self.agent.handle_event(now, event, &mut self.actions);
+    }
+
+    /// What is no frame is not for us, whoever sent it.
+    fn read<F: Frame>(&mut self, received: &Received, event: fn(F) -> Event) {
+        match frame::decode(&received.payload) {
+            Ok(frame) => self.tell(event(frame)),
+            Err(error) => {
+                if let Some(times) = self.undecodable.count(Instant::now()) {
+                    let (subject, error) = (&received.subject, chain(&error));
+                    warn!(subject, times, %error, "ignored what is not a frame");
+                }
+            }
+        }
+    }
+
+    fn handle_link(&mut self, link: Link) {
+        let restored = link.up && (!self.link.up || link.breaks != self.link.breaks);
+        self.link = link;
+        if restored {
+            self.tell(Event::LinkRestored);
+        }
+    }
+
+    fn handle_ended(&mut self, ended: Result<Ended, JoinError>) -> Result<(), RunError> {
+        // A handler's panic is caught where it runs: this one is our own mistake.
+        let (attempt, end) = ended.map_err(RunError::AttemptLost)?;
+        self.controls.remove(&attempt);
+        self.tell(Event::AttemptEnded { attempt, end });
+        Ok(())
+    }
+
+    async fn carry_out(&mut self) -> ControlFlow<()> {
+        let mut actions = std::mem::take(&mut self.actions);
+        let mut flow = ControlFlow::Continue(());
+        for action in actions.drain(..) {
+            match action {
+                Action::Start {
+                    attempt,
+                    assignment,
+                } => self.start(attempt, assignment),
+                Action::Stop(attempt) => {
+                    if let Some(control) = self.controls.get(&attempt) {
+                        control.stop();
+                    }
+                }
+                Action::Beat(heartbeat) => self.beat(heartbeat).await,
+                Action::Report(report) => {
+                    let subject = self.bus.subjects().report(&self.worker);
+                    self.send(Message::frame(subject, &report)).await;
+                }
+                Action::Note(note) => log(&note),
+                Action::Leave => {
+                    self.leave().await;
+                    flow = ControlFlow::Break(());
+                }
+            }
+        }
+        // Its memory is used again.
+        self.actions = actions;
+        flow
+    }
+
+    fn start(&mut self, attempt: AttemptNumber, assignment: Assignment) {
+        let control = AttemptControl::new();
+        self.controls.insert(attempt, control.clone());
+        let runner = Arc::clone(&self.runner);
+        let running = async move { (attempt, runner.run(assignment, &control).await) };
+        self.attempts.spawn(running);
+    }
+
+    async fn beat(&mut self, mut heartbeat: Heartbeat) {
+        heartbeat.machine = self.machine.sample();
+        let subject = self.bus.subjects().heartbeat(&self.worker);
+        self.send(Message::frame(subject, &heartbeat)).await;
+    }
+
+    async fn send(&mut self, message: Message) {
+        if !self.link.up {
+            return;
+        }
+        if let Err(error) = self.bus.send(message).await
+            && let Some(times) = self.unsent.count(Instant::now())
+        {
+            warn!(times, error = %chain(&error), "message not sent");
+        }
+    }
+
+    async fn leave(&mut self) {
+        if self.link.up
+            && let Err(error) = self.bus.flush().await
+        {
+            warn!(error = %chain(&error), "left without the server's confirmation");
+        }
+        info!(worker = %self.worker, "left");
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Drain {
+    NotYet,
+    Begun,
+}
+
+fn log(note: &Note) {
+    match note {
+        Note::OlderTerm { found, known } => {
+            debug!(term = %found, %known, "refused a frame of an older term");
+        }
+        Note::FramesMissed { expected, found } => {
+            warn!(
+                expected,
+                found, "assign frames were lost, telling what is held"
+            );
+        }
+        Note::AlreadyHeld(task) => debug!(%task, "assigned again, kept as it is"),
+        Note::HandedBack { task, reason } => info!(%task, reason, "handed back"),
+        Note::Shed(task) => warn!(%task, "not taken: too many outcomes are not settled"),
+        Note::Revoked(task) => info!(%task, "revoked"),
+        Note::GivenUp(task) => warn!(%task, "attempt does not end, handed back"),
+    }
+}

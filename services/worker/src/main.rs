@@ -1,0 +1,21 @@
+//! The `rota-worker` binary: flags and exit codes around [`rota_worker::run`].
+
+use std::process::ExitCode;
+
+use rota_service::{Failure, Shutdown, main_with};
+
+/// Runs tasks: commands that a file declares, or the built-in kinds
+#[derive(Debug, clap::Parser)]
+#[command(name = "rota-worker", version)]
+struct Cli {
+    #[command(flatten)]
+    args: rota_worker::Args,
+}
+
+fn main() -> ExitCode {
+    main_with("worker", |cli: &Cli| &cli.args.log, run)
+}
+
+async fn run(cli: Cli, shutdown: Shutdown) -> Result<(), Failure> {
+    rota_worker::run(cli.args, shutdown).await
+}

@@ -1,0 +1,76 @@
+//! What can be wrong with a worker, before and after it has begun.
+
+use std::io;
+use std::time::Duration;
+
+use rota_bus::{ConnectError, InvalidPrefix, SendError, StreamError};
+use rota_service::ServerUrlError;
+use tokio::task::JoinError;
+
+use crate::config::ConfigError;
+use crate::handler::registry::RegistryError;
+use crate::identity::{InvalidLabel, InvalidName};
+
+/// Why a worker cannot be made of what it was told.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// It would have nothing to do.
+    #[error(
+        "this worker handles no kinds: name a handlers file with --handlers FILE, or try the \
+         built-in kinds with --builtin; in Rust, add a .handler(kind, function)"
+    )]
+    NoKinds,
+    /// A kind is misspelt or handled twice.
+    #[error(transparent)]
+    Kind(#[from] RegistryError),
+    /// The handlers file is not taken.
+    #[error(transparent)]
+    Handlers(#[from] ConfigError),
+    /// The name is against the rule.
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    /// A label is against the rule.
+    #[error(transparent)]
+    Label(#[from] InvalidLabel),
+    /// The prefix is against the rule.
+    #[error(transparent)]
+    Prefix(#[from] InvalidPrefix),
+    /// A server's address cannot be one.
+    #[error(transparent)]
+    Server(ServerUrlError),
+    /// The number of slots is out of bounds.
+    #[error("slots {0}: must be 1 to 4096")]
+    Slots(u32),
+    /// The interval is out of bounds.
+    #[error("heartbeat {0:?}: must be between 50ms and 10s")]
+    Heartbeat(Duration),
+    /// No number of servers that can vote.
+    #[error("replicas {0}: must be 1, 3 or 5")]
+    Replicas(usize),
+}
+
+/// Why a worker does not work any more.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// No connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The streams are not as they must be.
+    #[error(transparent)]
+    Streams(#[from] StreamError),
+    /// It cannot hear the scheduler.
+    #[error("cannot subscribe")]
+    Subscribe(#[from] SendError),
+    /// The operating system refuses signal handlers.
+    #[error("cannot install the signal handlers")]
+    Signals(#[source] io::Error),
+    /// The connection is closed for good.
+    #[error("the connection to NATS is closed for good")]
+    Closed,
+    /// A part of the worker panicked; a handler's panic is a failed attempt and ends nothing.
+    #[error("a part of the worker panicked")]
+    AttemptLost(#[source] JoinError),
+    /// A second signal came.
+    #[error("ended at once before the drain was over")]
+    EndedAtOnce,
+}

@@ -1,0 +1,109 @@
+//! What a builder refuses, and what it makes of what it is told.
+
+use clap::Parser;
+
+use super::*;
+use crate::handler::failure::Failure;
+use crate::handler::task::Task;
+
+async fn nothing(_task: Task) -> Result<String, Failure> {
+    Ok(String::new())
+}
+
+fn builder() -> WorkerBuilder {
+    Worker::builder().handler("nothing", nothing)
+}
+
+fn refusal(builder: WorkerBuilder) -> String {
+    builder
+        .build()
+        .expect_err("it is to be refused")
+        .to_string()
+}
+
+fn from_flags(flags: &[&str]) -> WorkerBuilder {
+    let flags = std::iter::once("test").chain(flags.iter().copied());
+    WorkerBuilder::from_args(Cli::try_parse_from(flags).expect("good flags").args)
+}
+
+#[test]
+fn a_worker_without_kinds_is_refused_and_told_what_to_do() {
+    let told = refusal(from_flags(&[]));
+    for way in ["--handlers FILE", "--builtin", ".handler(kind, function)"] {
+        assert!(told.contains(way), "{way} is missing: {told}");
+    }
+}
+
+#[test]
+fn what_is_against_a_rule_is_refused_with_the_rule() {
+    for (builder, rule) in [
+        (builder().name("a b"), "1 to 57 of"),
+        (builder().slots(0), "1 to 4096"),
+        (builder().slots(4097), "1 to 4096"),
+        (
+            builder().heartbeat(Duration::from_secs(11)),
+            "between 50ms and 10s",
+        ),
+        (builder().label("zone="), "key=value"),
+        (builder().prefix("Rota"), "a-z 0-9"),
+        (builder().nats("http://host"), "nats://"),
+        (builder().replicas(2), "1, 3 or 5"),
+        (
+            builder().handler("nothing", nothing),
+            "already has a handler",
+        ),
+        (builder().handler("No Kind", nothing), "a-z, 0-9"),
+        (builder().handlers_file("no/such/file"), "could not read"),
+    ] {
+        let told = refusal(builder);
+        assert!(told.contains(rule), "{rule} is missing: {told}");
+    }
+}
+
+#[test]
+fn a_builder_without_settings_means_this_machine() {
+    let worker = builder().build().expect("good");
+    assert_eq!(worker.bus.servers, "nats://127.0.0.1:4222");
+    assert_eq!(worker.slots, cores());
+    assert_eq!(worker.name, WorkerName::of_machine());
+}
+
+#[test]
+fn flags_and_own_handlers_make_one_worker() {
+    let flags = [
+        "--builtin",
+        "--slots",
+        "3",
+        "--nats",
+        "a,b",
+        "--name",
+        "w",
+        "--label",
+        "gpu",
+    ];
+    let worker = from_flags(&flags)
+        .handler("nothing", nothing)
+        .build()
+        .expect("good");
+    assert_eq!(worker.bus.servers, "nats://a,nats://b");
+    let worker_id = WorkerId::parse("w-1").expect("good");
+    let profile = worker.profile(&worker_id);
+    let kinds: Vec<_> = profile
+        .kinds
+        .iter()
+        .map(|capacity| capacity.kind.as_str())
+        .collect();
+    assert_eq!(
+        kinds,
+        ["echo", "fail", "noop", "nothing", "sha256", "sleep"]
+    );
+    assert_eq!((profile.slots, profile.labels), (3, vec!["gpu".to_owned()]));
+}
+
+#[test]
+fn attempts_have_the_longest_grace_of_all_kinds_to_end() {
+    let mut slow = Entry::function(nothing);
+    slow.limits.grace = Duration::from_secs(60);
+    let worker = builder().entry("slow", slow).build().expect("good");
+    assert!(worker.stop_wait() > Duration::from_secs(60));
+}
