@@ -218,10 +218,8 @@ impl Bus {
     /// The largest task input or output that fits into a message with headers and frames around it.
     #[must_use]
     pub fn body_bytes_max(&self) -> usize {
-        self.client
-            .server_info()
-            .max_payload
-            .saturating_sub(PAYLOAD_RESERVE_BYTES)
+        let max_payload = self.client.max_payload();
+        max_payload - PAYLOAD_RESERVE_BYTES.min(max_payload / 4)
     }
 
     /// Sends a message. It is on its way, not received.
@@ -358,16 +356,12 @@ impl Subscription {
 
     /// The next message if it has arrived already.
     pub fn try_next(&mut self) -> Option<Received> {
-        self.inner
-            .next()
-            .now_or_never()
-            .flatten()
-            .map(Received::from_client)
+        arrived(&mut self.inner).map(Received::from_client)
     }
 
     /// Throws away what has arrived and nobody reads.
     pub(crate) fn discard_waiting(&mut self) {
-        while self.inner.next().now_or_never().flatten().is_some() {}
+        while arrived(&mut self.inner).is_some() {}
     }
 }
 
@@ -421,6 +415,12 @@ fn client_options(
         }))
 }
 
+/// What has arrived already. Not subject to tokio's turn-taking, which would hide some of it: callers
+/// bound their own turns.
+pub(crate) fn arrived(messages: &mut Subscriber) -> Option<async_nats::Message> {
+    tokio::task::unconstrained(messages.next()).now_or_never().flatten()
+}
+
 /// What the client tells about the connection becomes a change of [`Link`].
 fn note(event: &Event, changes: &watch::Sender<Link>) {
     match event {
@@ -428,14 +428,14 @@ fn note(event: &Event, changes: &watch::Sender<Link>) {
             info!("connected to nats-server");
             changes.send_modify(|link| link.up = true);
         }
-        Event::Disconnected | Event::Closed => {
+        Event::Disconnected => {
             warn!("connection to nats-server lost");
-            changes.send_modify(|link| {
-                *link = Link {
-                    up: false,
-                    breaks: link.breaks + 1,
-                }
-            });
+            changes.send_modify(|link| *link = Link { up: false, breaks: link.breaks + 1 });
+        }
+        // The end of this process' own making.
+        Event::Closed => {
+            debug!("connection to nats-server closed");
+            changes.send_modify(|link| *link = Link { up: false, breaks: link.breaks + 1 });
         }
         Event::SlowConsumer(subscription) => {
             warn!(subscription, "too slow: messages were dropped");

@@ -18,12 +18,12 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::{AckPolicy, pull};
 use async_nats::{Message as ClientMessage, Subscriber};
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 use rota_wire::{Delivery, Headers, Lane};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use crate::connect::{Bus, NETWORK_LIMIT, SendError};
+use crate::connect::{Bus, NETWORK_LIMIT, SendError, arrived};
 use crate::streams::StreamName;
 use crate::subjects::Subject;
 
@@ -33,8 +33,8 @@ pub const PULL_LIFETIME: Duration = Duration::from_secs(10);
 const ACK_WAIT: Duration = Duration::from_secs(60);
 /// A pull whose end was never heard of is written off so long after its lifetime.
 const PULL_GRACE: Duration = Duration::from_secs(2);
-/// The most bytes that one pull may bring.
-const PULL_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// The most bytes that one pull may bring, unless the server takes larger messages.
+const PULL_BYTES: usize = 16 * 1024 * 1024;
 /// The most messages that may be delivered and not acked in one lane.
 const IN_FLIGHT_MAX: i64 = 100_000;
 
@@ -330,9 +330,10 @@ impl LaneReader {
         let reply = format!("{}.{}.{number}", self.inbox, open.index);
         let mut body = String::new();
         let expires = PULL_LIFETIME.as_nanos();
+        let max_bytes = PULL_BYTES.max(2 * self.bus.client.max_payload());
         let written = write!(
             body,
-            r#"{{"batch":{count},"expires":{expires},"max_bytes":{PULL_BYTES_MAX}}}"#
+            r#"{{"batch":{count},"expires":{expires},"max_bytes":{max_bytes}}}"#
         );
         debug_assert!(written.is_ok(), "writing to a string cannot fail");
         let ends = Instant::now() + PULL_LIFETIME + PULL_GRACE;
@@ -370,7 +371,7 @@ impl LaneReader {
 
     /// The next event if its message has arrived already.
     pub fn try_next(&mut self) -> Option<LaneEvent> {
-        while let Some(message) = self.messages.next().now_or_never().flatten() {
+        while let Some(message) = arrived(&mut self.messages) {
             if let Some(event) = self.read(message) {
                 return Some(event);
             }

@@ -58,7 +58,7 @@ pub struct KindCapacity {
 pub struct FrameMark {
     /// The sender's term.
     pub term: Term,
-    /// Counts up from 1 for each worker.
+    /// Counts up by one for each worker, from wherever its first of the term began.
     pub number: u64,
 }
 

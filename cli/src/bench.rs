@@ -1,0 +1,96 @@
+//! `rota bench`: how fast, and how soon, on this machine.
+//!
+//! Starts a nats-server and every service of its own, with the built-in kind `noop`: everything that a
+//! task normally has, and no work. Submissions are stored with the server's confirmation; the clock runs
+//! from the first publish to the last result.
+//!
+//! What must hold: a figure is only good when every task has exactly one result; else the command fails.
+
+mod figures;
+mod fleet;
+mod load;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use anyhow::{Context, anyhow, ensure};
+use rota_bus::Bus;
+use rota_service::{Failure, Shutdown};
+use rota_wire::Span;
+
+use self::figures::Figures;
+use self::fleet::BenchFleet;
+
+/// Tasks that run before the clock does, so that lanes, leases and connections are there.
+const WARM_UP: u64 = 500;
+
+/// Measures throughput and latency with a server and services of its own
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Args {
+    /// Tasks to submit
+    #[arg(long, value_name = "COUNT", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub(crate) tasks: u64,
+
+    /// Tasks submitted in a second; 0 means as fast as they are taken
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    pub(crate) rate: u64,
+
+    /// Workers
+    #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) workers: u32,
+
+    /// Slots of each worker
+    #[arg(long, value_name = "COUNT", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) slots: u32,
+
+    /// How long without any result until what is left counts as lost
+    #[arg(long, value_name = "SPAN", default_value = "20s", value_parser = Span::parse)]
+    pub(crate) patience: Span,
+
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Where the services write their logs; nowhere by default
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+}
+
+/// Runs the benchmark and prints its figures.
+///
+/// # Errors
+/// When something does not start, or a task is lost or ran twice.
+pub(crate) async fn run(args: Args, shutdown: Shutdown) -> Result<(), Failure> {
+    let mut fleet = BenchFleet::start(&args).await?;
+    let measured = tokio::select! {
+        biased;
+        () = shutdown.draining().cancelled() => Err(anyhow!("interrupted")),
+        measured = measure(fleet.bus(), &args) => measured,
+    };
+    fleet.stop().await;
+    let figures = measured?;
+    print(&figures, &args)?;
+    let (lost, doubled) = (figures.lost, figures.doubled);
+    if lost + doubled > 0 {
+        return Err(anyhow!("{lost} tasks lost, {doubled} ran twice").into());
+    }
+    Ok(())
+}
+
+async fn measure(bus: &Bus, args: &Args) -> anyhow::Result<Figures> {
+    let patience = args.patience.duration();
+    let warm = load::run(bus, WARM_UP, 0, patience).await.context("warming up")?;
+    ensure!(warm.missing() == 0, "{} tasks of the warm-up have no result", warm.missing());
+    let trace = load::run(bus, args.tasks, args.rate, patience).await?;
+    Ok(Figures::of(&trace, args))
+}
+
+fn print(figures: &Figures, args: &Args) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string(figures)?)?;
+    } else {
+        writeln!(out, "{figures}")?;
+    }
+    Ok(())
+}
