@@ -226,7 +226,8 @@ impl Agent {
     fn see(&mut self, mark: FrameMark, actions: &mut Vec<Action>) {
         let expected = match self.seen {
             Some(seen) if seen.term == mark.term => seen.number + 1,
-            Some(_) | None => 1,
+            // The first of a term may have any number.
+            Some(_) | None => mark.number,
         };
         if mark.number > expected {
             let found = mark.number;

@@ -52,9 +52,11 @@ const PIPES_CLOSE_MAX: Duration = Duration::from_millis(500);
 pub struct CommandHandler {
     /// A path, or a name that is looked up in `PATH`.
     pub program: String,
+    /// What the program is given, as it is: no shell is in between.
     pub args: Vec<String>,
     /// Added to the environment; cannot replace what the command is told about its task.
     pub env: BTreeMap<String, String>,
+    /// Where it runs; by default where the worker runs.
     pub working_dir: Option<PathBuf>,
 }
 

@@ -36,18 +36,30 @@ const ENV_RULE: &str = "must be a text without NUL, and its name not ROTA_*, NAT
 /// Why a handlers file was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
+    /// It cannot be read.
     #[error("could not read handlers file {}", path.display())]
     Read {
+        /// The file.
         path: PathBuf,
+        /// What the system says.
         source: std::io::Error,
     },
+    /// It is not TOML.
     #[error("handlers file {} is not TOML", path.display())]
     Syntax {
+        /// The file.
         path: PathBuf,
+        /// Where and why.
         source: Box<toml::de::Error>,
     },
+    /// It breaks rules; all of them are listed.
     #[error("handlers file {} has {} fault(s){}", path.display(), faults.len(), listed(faults))]
-    Faults { path: PathBuf, faults: Vec<Fault> },
+    Faults {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, in the order of the file.
+        faults: Vec<Fault>,
+    },
 }
 
 /// One thing that is wrong in a handlers file.

@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
+pub use rota_wire::dispatch::Retry;
 
 /// The longest reason in bytes; a longer one is cut. It travels in a header of the result.
 const REASON_BYTES_MAX: usize = 1024;
@@ -14,6 +15,7 @@ const REASON_BYTES_MAX: usize = 1024;
 /// The end of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
+    /// What follows from it.
     pub verdict: Verdict,
     /// How the command's process ended. `None` for functions, and for commands that never started.
     pub exit: Option<Exit>,
@@ -29,23 +31,23 @@ pub enum Verdict {
     /// Done, with this output.
     Completed(Bytes),
     /// Not done, for a reason that a person can read.
-    Failed { retry: Retry, reason: String },
+    Failed {
+        /// Whether another attempt makes sense.
+        retry: Retry,
+        /// Why, at most 1 KiB.
+        reason: String,
+    },
     /// Ended because [`stop`](crate::AttemptControl::stop) was called. Whatever the handler still
     /// produced is dropped: it may be half of something.
     Stopped,
 }
 
-/// Whether another attempt makes sense.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
-    Later,
-    Never,
-}
-
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
+    /// The code that it exited with.
     Code(i32),
+    /// The signal that ended it.
     Signal(i32),
 }
 

@@ -1,11 +1,11 @@
 //! Spans of time as people write them: `200ms`, `30s`, `1.5h`.
 //!
-//! jiff reads them; what is added here is that a span lies above zero and below a bound, so that
-//! nothing behind it has to think about overflow.
+//! They are read as everywhere in Rota; what is added here is that a span lies above zero and below
+//! a bound, so that nothing behind it has to think about overflow.
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use rota_wire::Span;
 
 /// The longest span that anything in the worker accepts.
 const SPAN_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -16,7 +16,7 @@ pub(crate) const SPAN_RULE: &str =
 
 /// Reads a span. `None` means that [`SPAN_RULE`] is broken.
 pub(crate) fn parse_span(text: &str) -> Option<Duration> {
-    let span = Duration::try_from(text.trim().parse::<SignedDuration>().ok()?).ok()?;
+    let span = Span::parse(text).ok()?.duration();
     (!span.is_zero() && span <= SPAN_MAX).then_some(span)
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rota_wire::event::Event as Told;
+use rota_wire::fleet::Stage;
 use rota_wire::task::Recheck;
 use rota_wire::{Delivery, Lane, Micros, TaskSpec};
 
@@ -17,7 +18,9 @@ impl Scheduler {
         book.open = true;
         book.owed = 0;
         book.redeliveries_due = unacked;
-        book.delivered_to = book.delivered_to.max(delivered_to);
+        book.came = false;
+        // A consumer that was made anew knows nothing of what its predecessor delivered to us.
+        book.delivered_to = book.delivered_to.max(delivered_to).max(book.newest);
     }
 
     /// The consumer is gone and with it all pulls. What it had delivered comes again from the next one,
@@ -32,8 +35,12 @@ impl Scheduler {
     pub(crate) fn pull_ended(&mut self, lane: &Lane, unused: u32) {
         if let Some(book) = self.lanes.get_mut(lane) {
             book.owed = book.owed.saturating_sub(unused);
-            // The server had nothing more to give, so nothing of earlier terms is left either.
-            book.redeliveries_due = 0;
+            // The server had nothing to give, so nothing of earlier terms is left either. A pull that
+            // brought something may have ended for its size.
+            if !book.came {
+                book.redeliveries_due = 0;
+            }
+            book.came = false;
         }
     }
 
@@ -49,21 +56,19 @@ impl Scheduler {
         let Some(book) = self.lanes.get_mut(&lane) else {
             return;
         };
-        book.owed = book.owed.saturating_sub(1);
-        let left_by_earlier_terms = delivery.seq <= book.delivered_to;
-        if left_by_earlier_terms && pending > 0 {
-            book.redeliveries_due = book.redeliveries_due.saturating_sub(1);
-        } else {
-            book.redeliveries_due = 0;
-        }
+        let left_by_earlier_terms = book.came(delivery, pending);
         if self.tasks.get(delivery.seq).is_some() {
             self.delivered_again(delivery, input_bytes, actions);
             return;
         }
-        if self.tasks.message_of(&spec.id).is_some() {
-            actions.push(Action::Tell(Told::Duplicate { task: spec.id }));
-            actions.push(Action::Ack { seq: delivery.seq });
-            return;
+        if let Some(known) = self.tasks.message_of(&spec.id) {
+            if !self.is_retry_of(known, &spec) {
+                actions.push(Action::Tell(Told::Duplicate { task: spec.id }));
+                actions.push(Action::Ack { seq: delivery.seq });
+                return;
+            }
+            // It is here, so it is stored, although nobody has told us yet.
+            self.stored(known, actions);
         }
         let may_have_run = spec.recheck == Recheck::MayHaveRun
             || spec.attempt > 1
@@ -80,6 +85,18 @@ impl Scheduler {
         };
         self.tasks.insert(task);
         self.admit(delivery.seq, may_have_run, actions);
+    }
+
+    /// Whether a message is the retry that is being stored for the one that we know.
+    fn is_retry_of(&self, known: u64, spec: &TaskSpec) -> bool {
+        let state = self.tasks.get(known).map(|task| &task.state);
+        let Some(TaskState::Settling(Settling { step, .. })) = state else {
+            return false;
+        };
+        match step {
+            SettlingStep::Retry { spec: next, .. } => next.attempt == spec.attempt,
+            SettlingStep::Bury { .. } => false,
+        }
     }
 
     /// A message that we know: either we gave it back, or JetStream's patience ran out while it is in
@@ -103,8 +120,13 @@ impl Scheduler {
     /// in the queue.
     fn admit(&mut self, seq: u64, may_have_run: bool, actions: &mut Vec<Action>) {
         if let Some(claim) = self.recovery.claims.remove(&seq)
-            && self.fleet.get(claim.worker).is_some()
+            && let Some(worker) = self.fleet.get(claim.worker)
         {
+            if claim.stage == Stage::Running {
+                // It counted as foreign until now.
+                let foreign = worker.foreign.saturating_sub(1);
+                self.fleet.set_foreign(claim.worker, foreign);
+            }
             self.adopt(seq, claim, actions);
             return;
         }
@@ -127,7 +149,7 @@ impl Scheduler {
 
     /// Puts a task that is counted as waiting into the queue.
     fn make_ready(&mut self, seq: u64) {
-        let suspect_from = self.options.losses_max.saturating_sub(1).max(1);
+        let suspect_from = self.suspect_from();
         let Some(task) = self.tasks.get_mut(seq) else {
             return;
         };
@@ -138,6 +160,11 @@ impl Scheduler {
             self.queue
                 .insert(&task.spec.kind, task.spec.options.priority, seq);
         }
+    }
+
+    /// With so many losses a task is under suspicion.
+    pub(crate) fn suspect_from(&self) -> u32 {
+        self.options.losses_max.saturating_sub(1).max(1)
     }
 
     pub(crate) fn looked(
@@ -278,3 +305,6 @@ pub(crate) fn settling_action(seq: u64, task: &Task, step: &SettlingStep) -> Act
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

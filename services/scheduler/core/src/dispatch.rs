@@ -84,7 +84,7 @@ impl Scheduler {
         };
         self.fleet.hold(worker, seq, &kind, suspect);
         if let Some(outbox) = self.fleet.outbox(worker) {
-            outbox.input_bytes += input_bytes;
+            outbox.input_bytes = outbox.input_bytes.saturating_add(input_bytes);
             outbox.tasks.push(placed);
         }
     }
@@ -94,7 +94,8 @@ impl Scheduler {
         let adding = self.tasks.get(seq).map_or(0, |task| task.input_bytes);
         let (tasks_max, bytes_max) = (self.options.frame_tasks_max, self.options.frame_bytes_max);
         let full = self.fleet.outbox(worker).is_some_and(|outbox| {
-            let over = outbox.input_bytes + adding > bytes_max && !outbox.tasks.is_empty();
+            let bytes = outbox.input_bytes.saturating_add(adding);
+            let over = bytes > bytes_max && !outbox.tasks.is_empty();
             over || outbox.tasks.len() >= tasks_max
         });
         if full && let Some((id, outbox)) = self.fleet.take_outbox(worker) {
@@ -105,19 +106,18 @@ impl Scheduler {
 
     fn pull(&mut self, actions: &mut Vec<Action>) {
         let spoken_for = self.tasks.len().saturating_add(self.lanes.owed());
-        let mut room = self.options.tasks_max.saturating_sub(spoken_for);
+        let room = self.options.tasks_max.saturating_sub(spoken_for);
         let look_ahead = self.options.look_ahead;
-        for (lane, book) in self.lanes.iter_mut() {
-            let count = book.to_pull(self.fleet.free_slots(&lane.kind), look_ahead);
-            let count = count.min(u32::try_from(room).unwrap_or(u32::MAX));
-            if count > 0 {
-                room -= count as usize;
-                book.owed += count;
-                actions.push(Action::Pull {
-                    lane: lane.clone(),
-                    count,
-                });
-            }
+        let wants = self
+            .lanes
+            .iter()
+            .filter_map(|(lane, book)| {
+                let free_slots = self.fleet.free_slots(&lane.kind);
+                book.want(lane, free_slots, look_ahead)
+            })
+            .collect();
+        for (lane, count) in self.lanes.ask(wants, room) {
+            actions.push(Action::Pull { lane, count });
         }
     }
 }
@@ -138,3 +138,6 @@ fn assign(worker: WorkerId, outbox: Outbox) -> Action {
         tasks,
     })
 }
+
+#[cfg(test)]
+mod tests;

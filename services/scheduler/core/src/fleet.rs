@@ -8,6 +8,7 @@
 //! load, so placing costs O(log n).
 
 mod class;
+mod departed;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ use rota_wire::fleet::{Heartbeat, WorkerState};
 use rota_wire::{Kind, Micros, WorkerId};
 
 use class::Class;
+use departed::Departed;
 pub(crate) use worker::{Outbox, Worker};
 
 /// Names a worker while it is in the fleet.
@@ -33,7 +35,7 @@ pub(crate) struct Fleet {
     outgoing: BTreeSet<WorkerKey>,
     next_key: u32,
     assigned: u64,
-    frames: u64,
+    departed: Departed,
 }
 
 impl Fleet {
@@ -58,6 +60,7 @@ impl Fleet {
         self.next_key += 1;
         let key = WorkerKey(self.next_key);
         let mut worker = Worker::new(heartbeat, key);
+        worker.frames = self.departed.frames_of(&heartbeat.worker);
         worker.class = self.class_of(heartbeat);
         self.classes[worker.class].put_in(&worker);
         self.by_id.insert(heartbeat.worker.clone(), key);
@@ -72,7 +75,22 @@ impl Fleet {
         self.deadlines.remove(&(worker.deadline, key));
         self.outgoing.remove(&key);
         self.by_id.remove(&worker.id);
+        self.departed
+            .remember(&worker.id, worker.heartbeat, worker.frames);
         Some(worker)
+    }
+
+    /// Remembers the last word of one who is not in the fleet.
+    pub(crate) fn say_goodbye(&mut self, heartbeat: &Heartbeat) {
+        let frames = self.departed.frames_of(&heartbeat.worker);
+        self.departed
+            .remember(&heartbeat.worker, heartbeat.number, frames);
+    }
+
+    /// The last heartbeat heard of a worker, also of one who has left; 0 if it was never heard.
+    pub(crate) fn last_heard(&self, id: &WorkerId) -> u64 {
+        let present = self.key(id).and_then(|key| self.get(key));
+        present.map_or_else(|| self.departed.heartbeat_of(id), |worker| worker.heartbeat)
     }
 
     /// Takes in what a heartbeat says of capacity and state.
@@ -156,15 +174,23 @@ impl Fleet {
         }
     }
 
-    /// What is to be sent to a worker next. Frames are numbered through the whole fleet, so that one who
-    /// leaves and comes back is never sent a number twice.
+    /// What is to be sent to a worker next. A worker's frames are numbered without gaps, since it takes a
+    /// gap for a lost frame; one who leaves and comes back is never sent a number twice.
     pub(crate) fn outbox(&mut self, key: WorkerKey) -> Option<&mut Outbox> {
         let worker = self.workers.get_mut(&key)?;
         if self.outgoing.insert(key) {
-            self.frames += 1;
-            worker.outbox.frame = self.frames;
+            worker.frames += 1;
+            worker.outbox.frame = worker.frames;
         }
         Some(&mut worker.outbox)
+    }
+
+    /// How many frames a worker had been sent at its last heartbeat but this one.
+    pub(crate) fn frames_before(&mut self, key: WorkerKey) -> u64 {
+        let worker = self.workers.get_mut(&key);
+        worker.map_or(0, |worker| {
+            std::mem::replace(&mut worker.frames_at_heartbeat, worker.frames)
+        })
     }
 
     /// Takes what is to be sent to each worker.

@@ -28,28 +28,36 @@ impl Scheduler {
         if heartbeat.slots > SLOTS_MAX {
             return;
         }
+        if heartbeat.number <= self.fleet.last_heard(&heartbeat.worker) {
+            return;
+        }
         let key = match self.fleet.key(&heartbeat.worker) {
-            Some(key) if heartbeat.number <= self.fleet.get(key).map_or(0, |w| w.heartbeat) => {
+            Some(key) => key,
+            None if heartbeat.state == WorkerState::Gone => {
+                self.fleet.say_goodbye(heartbeat);
                 return;
             }
-            Some(key) => key,
-            // A last word of one that is gone already, or one worker too many.
-            None if heartbeat.state == WorkerState::Gone => return,
+            // One worker too many.
             None if self.fleet.len() >= self.options.workers_max => return,
             None => self.join(heartbeat, actions),
         };
         self.tell_draining(key, heartbeat, actions);
-        let patience = heartbeat.interval.min(INTERVAL_MAX).ms().max(1)
-            * u64::from(self.options.missed_heartbeats_max);
-        self.fleet
-            .heard(key, heartbeat, now.plus(Span::from_ms(patience)));
+        let deadline = now.plus(self.patience(heartbeat.interval));
+        self.fleet.heard(key, heartbeat, deadline);
         self.compare_holdings(key, heartbeat, actions);
+        self.follow_unseen(key);
         if heartbeat.state == WorkerState::Gone {
             self.remove_worker(key, RedeliveryCause::Returned, actions);
             actions.push(Action::Tell(Told::WorkerLeft {
                 worker: heartbeat.worker.clone(),
             }));
         }
+    }
+
+    /// How long a worker may be silent.
+    fn patience(&self, interval: Span) -> Span {
+        let interval = interval.min(INTERVAL_MAX).ms().max(1);
+        Span::from_ms(interval * u64::from(self.options.missed_heartbeats_max))
     }
 
     fn join(&mut self, heartbeat: &Heartbeat, actions: &mut Vec<Action>) -> WorkerKey {
@@ -100,6 +108,7 @@ impl Scheduler {
         let claim = Claim {
             worker: key,
             holding: held.holding,
+            stage: held.stage,
             outcome: None,
         };
         let Some(task) = self.tasks.get(seq) else {
@@ -145,8 +154,9 @@ impl Scheduler {
             frame: 0,
         };
         task.state = TaskState::Held(hold);
-        let kind = task.spec.kind.clone();
-        self.fleet.hold(claim.worker, seq, &kind, false);
+        let (kind, losses) = (task.spec.kind.clone(), task.losses);
+        let suspect = losses >= self.suspect_from();
+        self.fleet.hold(claim.worker, seq, &kind, suspect);
         self.recovery.adopted += 1;
         if let Some(outcome) = claim.outcome {
             self.holder_reported(claim.worker, *outcome, actions);
@@ -160,13 +170,10 @@ impl Scheduler {
         theirs: &BTreeSet<u64>,
         actions: &mut Vec<Action>,
     ) {
+        let seen = self.frames_seen(key);
         let Some(worker) = self.fleet.get(key) else {
             return;
         };
-        let seen = worker
-            .seen
-            .filter(|mark| mark.term == self.term)
-            .map_or(0, |mark| mark.number);
         let missing: Vec<u64> = worker
             .held()
             .iter()
@@ -177,6 +184,22 @@ impl Scheduler {
         for seq in missing {
             self.redeliver(key, seq, RedeliveryCause::Missing, actions);
         }
+    }
+
+    /// A frame that was sent before the last heartbeat and is still not seen may be lost, and nothing
+    /// shows it unless another follows: one that only has a number is sent.
+    fn follow_unseen(&mut self, key: WorkerKey) {
+        let seen = self.frames_seen(key);
+        if self.fleet.frames_before(key) > seen {
+            self.fleet.outbox(key);
+        }
+    }
+
+    /// The last of our frames that a worker says it has seen.
+    fn frames_seen(&self, key: WorkerKey) -> u64 {
+        let mark = self.fleet.get(key).and_then(|worker| worker.seen);
+        mark.filter(|mark| mark.term == self.term)
+            .map_or(0, |mark| mark.number)
     }
 
     fn frame_of(&self, seq: u64) -> Option<u64> {
@@ -197,8 +220,8 @@ impl Scheduler {
             let Some(worker) = self.fleet.get(key) else {
                 break;
             };
-            let patience = worker.interval.ms() * u64::from(self.options.missed_heartbeats_max);
-            let silent = Span::from_ms(now.since(deadline).ms() + patience);
+            let patience = self.patience(worker.interval);
+            let silent = Span::from_ms(now.since(deadline).ms().saturating_add(patience.ms()));
             let holding = u32::try_from(worker.held().len()).unwrap_or(u32::MAX);
             let id = worker.id.clone();
             actions.push(Action::Tell(Told::WorkerLost {
@@ -293,3 +316,6 @@ enum Books {
     Theirs,
     NotTheirs,
 }
+
+#[cfg(test)]
+mod tests;

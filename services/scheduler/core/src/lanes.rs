@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use rota_wire::Lane;
+use rota_wire::{Delivery, Lane};
 
 /// The most messages asked of one lane at a time.
 const PULL_MAX: u32 = 1_024;
@@ -14,21 +14,38 @@ const PULL_MAX: u32 = 1_024;
 pub(crate) struct LaneBook {
     /// Asked for and neither come nor told to be unused.
     pub(crate) owed: u32,
-    /// In memory and not assigned: ready, looked up, or being settled.
+    /// In memory and not assigned: ready or looked up.
     pub(crate) waiting: u32,
     /// Given back and not come again yet.
     pub(crate) returning: u32,
     /// Deliveries of earlier terms that are still to come again.
     pub(crate) redeliveries_due: u32,
-    /// The last sequence that earlier terms were given: up to here a task may have run before.
+    /// The last sequence that earlier terms or lost consumers were given: up to here a task may have
+    /// run before.
     pub(crate) delivered_to: u64,
+    /// The last sequence that we were given.
+    pub(crate) newest: u64,
+    /// Whether anything has come since the lane was opened or the last pull ended.
+    pub(crate) came: bool,
     pub(crate) open: bool,
+}
+
+/// What a lane is to be asked for, if there is room.
+#[derive(Debug)]
+pub(crate) struct Want {
+    pub(crate) lane: Lane,
+    /// Messages that were given back: they are in memory.
+    pub(crate) back: u32,
+    /// Others.
+    pub(crate) fresh: u32,
 }
 
 /// All lanes that were ever opened in this term.
 #[derive(Debug, Default)]
 pub(crate) struct Lanes {
     books: BTreeMap<Lane, LaneBook>,
+    /// The last lane that was asked when there was not enough memory for all: the next is asked first.
+    turn: Option<Lane>,
 }
 
 impl Lanes {
@@ -40,17 +57,49 @@ impl Lanes {
         self.books.entry(lane).or_default()
     }
 
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&Lane, &mut LaneBook)> {
-        self.books.iter_mut()
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Lane, &LaneBook)> {
         self.books.iter()
     }
 
-    /// What was asked of all lanes and has not come.
+    /// What was asked of all lanes and has not come, but for what has its place in memory already.
     pub(crate) fn owed(&self) -> usize {
-        self.books.values().map(|book| book.owed as usize).sum()
+        let books = self.books.values();
+        books
+            .map(|book| book.owed.saturating_sub(book.returning) as usize)
+            .sum()
+    }
+
+    /// Asks lanes for what they want, in a room for so many more messages. What was given back has its
+    /// place already. When the room is too small for the rest, each gets a share of it, and those that
+    /// get nothing are the first next time.
+    pub(crate) fn ask(&mut self, wants: Vec<Want>, room: usize) -> Vec<(Lane, u32)> {
+        let hungry = wants.iter().filter(|want| want.fresh > 0).count();
+        let fresh: usize = wants.iter().map(|want| want.fresh as usize).sum();
+        let short = fresh > room;
+        let share = if short { (room / hungry).max(1) } else { room };
+        let mut left = room;
+        let mut asked = Vec::new();
+        for Want { lane, back, fresh } in self.in_turn(wants) {
+            let fresh = fresh.min(u32::try_from(share.min(left)).unwrap_or(u32::MAX));
+            let Some(book) = self.books.get_mut(&lane).filter(|_| back + fresh > 0) else {
+                continue;
+            };
+            book.owed += back + fresh;
+            left -= fresh as usize;
+            if short && fresh > 0 {
+                self.turn = Some(lane.clone());
+            }
+            asked.push((lane, back + fresh));
+        }
+        asked
+    }
+
+    fn in_turn(&self, mut wants: Vec<Want>) -> Vec<Want> {
+        if let Some(turn) = &self.turn {
+            let next = wants.partition_point(|want| want.lane <= *turn);
+            wants.rotate_left(next);
+        }
+        wants
     }
 
     /// Whether everything that earlier terms left has come again.
@@ -60,10 +109,40 @@ impl Lanes {
 }
 
 impl LaneBook {
+    /// Counts a message that has come. Tells whether it may be of an earlier term or a lost consumer.
+    pub(crate) fn came(&mut self, delivery: Delivery, pending: u64) -> bool {
+        let left = delivery.seq <= self.delivered_to;
+        if !left || pending == 0 {
+            self.redeliveries_due = 0;
+        } else if delivery.count == 1 {
+            self.redeliveries_due = self.redeliveries_due.saturating_sub(1);
+        }
+        self.owed = self.owed.saturating_sub(1);
+        self.newest = self.newest.max(delivery.seq);
+        self.came = true;
+        left
+    }
+
+    /// What to ask for now, if anything.
+    pub(crate) fn want(
+        &self,
+        lane: &Lane,
+        free_slots: Option<u32>,
+        look_ahead: u32,
+    ) -> Option<Want> {
+        let count = self.to_pull(free_slots, look_ahead);
+        let back = self.returning.saturating_sub(self.owed).min(count);
+        (count > 0).then(|| Want {
+            lane: lane.clone(),
+            back,
+            fresh: count - back,
+        })
+    }
+
     /// How many to ask for now, given the free slots of its kind's workers and the look-ahead; `None`
     /// for the slots when nobody handles the kind. A pull is made only when half of what is wanted is
     /// missing, so that there is not one pull for each message.
-    pub(crate) fn to_pull(&self, free_slots: Option<u32>, look_ahead: u32) -> u32 {
+    fn to_pull(&self, free_slots: Option<u32>, look_ahead: u32) -> u32 {
         if !self.open {
             return 0;
         }

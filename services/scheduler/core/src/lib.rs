@@ -35,6 +35,8 @@ mod lanes;
 mod outcomes;
 mod queue;
 mod recovery;
+#[cfg(test)]
+mod rig;
 mod tasks;
 
 pub use action::{Action, AssignFrame, Placed};

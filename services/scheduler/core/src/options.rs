@@ -47,17 +47,29 @@ impl Options {
     #[must_use]
     pub fn faults(&self) -> Vec<(&'static str, u64, &'static str)> {
         let rules = [
-            ("missed heartbeats", u64::from(self.missed_heartbeats_max), 1..=1_000),
+            (
+                "missed heartbeats",
+                u64::from(self.missed_heartbeats_max),
+                1..=1_000,
+            ),
             ("losses", u64::from(self.losses_max), 1..=1_000),
             ("look-ahead", u64::from(self.look_ahead), 1..=10_000),
             ("tasks in memory", self.tasks_max as u64, 1..=10_000_000),
             ("workers", self.workers_max as u64, 1..=1_000_000),
             ("tasks in a frame", self.frame_tasks_max as u64, 1..=65_536),
             ("roll call in ms", self.roll_call.ms(), 1..=60_000),
-            ("pause before another try in ms", self.again_after.ms(), 1..=60_000),
+            (
+                "pause before another try in ms",
+                self.again_after.ms(),
+                1..=60_000,
+            ),
         ];
-        let broken = rules.into_iter().filter(|(_, value, range)| !range.contains(value));
-        broken.map(|(name, value, range)| (name, value, rule(*range.end()))).collect()
+        let broken = rules
+            .into_iter()
+            .filter(|(_, value, range)| !range.contains(value));
+        broken
+            .map(|(name, value, range)| (name, value, rule(*range.end())))
+            .collect()
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rand::RngExt;
 use rota_wire::dispatch::{Ending, Failure, Outcome, Retry};
 use rota_wire::event::{Event as Told, RedeliveryCause};
+use rota_wire::fleet::Stage;
 use rota_wire::{Micros, Span, TaskSpec, WorkerId};
 
 use crate::action::Action;
@@ -53,6 +54,7 @@ impl Scheduler {
         let claim = Claim {
             worker,
             holding,
+            stage: Stage::Ended,
             outcome: Some(Box::new(outcome)),
         };
         self.recovery.claim(seq, claim);
@@ -219,3 +221,6 @@ impl Scheduler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

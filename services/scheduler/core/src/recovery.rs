@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rota_wire::dispatch::Outcome;
+use rota_wire::fleet::Stage;
 use rota_wire::{Holding, Micros, WorkerId};
 
 use crate::fleet::WorkerKey;
@@ -21,6 +22,7 @@ use crate::fleet::WorkerKey;
 pub(crate) struct Claim {
     pub(crate) worker: WorkerKey,
     pub(crate) holding: Holding,
+    pub(crate) stage: Stage,
     /// What it reported of it.
     pub(crate) outcome: Option<Box<Outcome>>,
 }
@@ -66,6 +68,12 @@ impl Recovery {
                 self.claims.insert(seq, claim);
                 None
             }
+            // A report of a holding that the worker has again: late.
+            Some(known) if known.worker == claim.worker && claim.holding < known.holding => None,
+            Some(known) if known.worker == claim.worker && known.holding < claim.holding => {
+                *known = claim;
+                None
+            }
             Some(known) if known.worker == claim.worker => {
                 let outcome = claim.outcome.or_else(|| known.outcome.take());
                 *known = Claim { outcome, ..claim };
@@ -76,3 +84,6 @@ impl Recovery {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -186,3 +186,6 @@ impl Scheduler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

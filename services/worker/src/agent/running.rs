@@ -8,18 +8,19 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rota_bus::{Bus, Expect, Message, StoreError, Stored};
+use rota_bus::{Bus, Expect, Link, Message, StoreError, Stored};
 use rota_service::chain;
 use rota_wire::dispatch::{Assignment, Ending, Failure, Retry};
 use rota_wire::result::{FinalState, TaskResult};
 use rota_wire::{Micros, TaskId, WorkerId};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
 use super::AttemptEnd;
 use super::throttle::Throttle;
 use crate::attempt::control::AttemptControl;
-use crate::ended::{self, Ended, Exit, Verdict};
+use crate::ended::{Ended, Exit, Verdict};
 use crate::handler::registry::Registry;
 use crate::handler::task::{Task, TaskParts};
 
@@ -57,7 +58,7 @@ impl Runner {
 
     /// Runs one attempt to its end.
     pub(super) async fn run(&self, assignment: Assignment, control: &AttemptControl) -> AttemptEnd {
-        let entry = self.registry.get(assignment.kind.as_str());
+        let entry = self.registry.entry(&assignment.kind);
         let entry = entry.expect("only kinds of the registry are given a slot");
         let started = Micros::now();
         let ended = crate::attempt::run(entry, task_of(&assignment), control).await;
@@ -71,10 +72,7 @@ impl Runner {
                 self.store(result, output, control).await
             }
             Verdict::Failed { retry, reason } => AttemptEnd::Ended(Ending::Failed(Failure {
-                retry: match retry {
-                    ended::Retry::Later => Retry::Later,
-                    ended::Retry::Never => Retry::Never,
-                },
+                retry,
                 reason,
                 exit: ended.exit.map(exit_text),
                 stderr_tail: ended.stderr_tail,
@@ -100,36 +98,59 @@ impl Runner {
         }
     }
 
-    /// Stores a result, however long that takes. That another was first is as good.
+    /// Stores a result, however long that takes, unless it is stopped between two tries.
     async fn store(
         &self,
         result: TaskResult,
         output: Bytes,
         control: &AttemptControl,
     ) -> AttemptEnd {
-        let task = &result.id;
+        let mut link = self.bus.link();
         let mut pause = STORE_PAUSE_FIRST;
         loop {
-            match self.try_store(&result, output.clone()).await {
-                Ok(_) => return AttemptEnd::Ended(Ending::Stored),
-                Err(StoreError::NotFirst { .. }) => {
-                    // Perhaps our own, when the answer to an earlier try was lost.
-                    info!(%task, "result not stored: the task has one already");
-                    return AttemptEnd::Ended(Ending::Stored);
-                }
-                Err(error) if error.is_temporary() => self.complain(task, &error),
-                Err(error) => return AttemptEnd::Ended(unstorable(&result, &error)),
+            if let Some(ending) = self.try_store(&result, output.clone(), &mut link).await {
+                return AttemptEnd::Ended(ending);
             }
             tokio::select! {
                 biased;
                 () = control.stopped() => return AttemptEnd::Stopped,
-                () = self.wait_to_store_again(pause) => {}
+                () = wait_to_store_again(pause, &mut link) => {}
             }
             pause = (pause * 2).min(STORE_PAUSE_MAX);
         }
     }
 
-    async fn try_store(&self, result: &TaskResult, output: Bytes) -> Result<Stored, StoreError> {
+    /// One try; nothing when there is to be another. That somebody else was first is as good.
+    async fn try_store(
+        &self,
+        result: &TaskResult,
+        output: Bytes,
+        link: &mut watch::Receiver<Link>,
+    ) -> Option<Ending> {
+        let task = &result.id;
+        let breaks = link.borrow_and_update().breaks;
+        let stored = tokio::select! {
+            biased;
+            stored = self.send_result(result, output) => stored,
+            // The answer is lost with the connection that it was to come by.
+            Ok(_) = link.wait_for(|link| link.breaks != breaks) => return None,
+        };
+        match stored {
+            Ok(_) => Some(Ending::Stored),
+            Err(StoreError::NotFirst { .. }) => {
+                // Perhaps our own, when the answer to an earlier try was lost.
+                info!(%task, "result not stored: the task has one already");
+                Some(Ending::Stored)
+            }
+            Err(error) if error.is_temporary() => {
+                self.complain(task, &error);
+                None
+            }
+            Err(error) => Some(unstorable(result, &error)),
+        }
+    }
+
+    async fn send_result(&self, result: &TaskResult, output: Bytes) -> Result<Stored, StoreError> {
         let message = Message {
             subject: self.bus.subjects().result(&result.id),
             headers: result.to_headers(),
@@ -139,13 +160,6 @@ impl Runner {
         storing.done().await
     }
 
-    /// Ends only while the connection is up, so its limit is the life of the attempt.
-    async fn wait_to_store_again(&self, pause: Duration) {
-        sleep(pause).await;
-        // An error means that the connection is closed for good, which the shell finds out too.
-        let _ = self.bus.link().wait_for(|link| link.up).await;
-    }
-
     fn complain(&self, task: &TaskId, error: &StoreError) {
         let throttle = self.store_trouble.lock();
         let mut throttle = throttle.unwrap_or_else(PoisonError::into_inner);
@@ -153,6 +167,13 @@ impl Runner {
             warn!(%task, times, error = %chain(error), "result not stored yet, trying again");
         }
     }
+}
+
+/// Ends only while the connection is up, so its limit is the life of the attempt.
+async fn wait_to_store_again(pause: Duration, link: &mut watch::Receiver<Link>) {
+    sleep(pause).await;
+    // An error means that the connection is closed for good, which ends the worker.
+    let _ = link.wait_for(|link| link.up).await;
 }
 
 fn task_of(assignment: &Assignment) -> Task {

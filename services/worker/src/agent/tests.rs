@@ -192,11 +192,13 @@ fn outcomes(actions: Vec<Action>) -> Vec<Outcome> {
 }
 
 fn beats(actions: &[Action]) -> Vec<&Heartbeat> {
-    let beat = |action| match action {
-        &Action::Beat(ref heartbeat) => Some(heartbeat),
-        _ => None,
-    };
-    actions.iter().filter_map(beat).collect()
+    let mut beats = Vec::new();
+    for action in actions {
+        if let Action::Beat(heartbeat) = action {
+            beats.push(heartbeat);
+        }
+    }
+    beats
 }
 
 fn is_returned(outcome: &Outcome) -> bool {

@@ -25,6 +25,7 @@ pub(crate) struct Orders {
 }
 
 impl AttemptControl {
+    /// A control for one attempt, which lets it run.
     pub fn new() -> Self {
         Self {
             wish: watch::Sender::new(Wish::Run),
@@ -47,6 +48,7 @@ impl AttemptControl {
         self.change(Wish::Run);
     }
 
+    /// Whether it was stopped.
     pub fn is_stopped(&self) -> bool {
         *self.wish.borrow() == Wish::Stop
     }
@@ -58,6 +60,7 @@ impl AttemptControl {
         let _ = wish.wait_for(|wish| *wish == Wish::Stop).await;
     }
 
+    /// Whether it stands still.
     pub fn is_suspended(&self) -> bool {
         *self.wish.borrow() == Wish::Suspend
     }

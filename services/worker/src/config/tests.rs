@@ -96,7 +96,7 @@ fn all_faults_are_reported_at_once_with_key_value_and_rule() {
         r#"handlers.Report.env.A=B = "x": must be a text without NUL"#,
         r#"handlers.Report.env.ROTA_TASK_ID = "1": must be a text without NUL"#,
         "handlers.Report.grace = 5: must be a span above zero",
-        r#"handlers.Report: kind "Report" must be 1 to 64 of a-z, 0-9, _ and -"#,
+        r#"handlers.Report: kind "Report" must be 1 to 64 of a-z 0-9 _ -"#,
         r#"handlers.mail = "sendmail": must be a table with a command"#,
         "handlers.thumbnail.command: is missing; must be a list of texts",
         "handlers.thumbnail.concurrency = 0: must be a whole number from 1 to 1024",

@@ -33,10 +33,12 @@ impl Failure {
         }
     }
 
+    /// Whether no attempt can ever succeed.
     pub fn is_fatal(&self) -> bool {
         self.retry == Retry::Never
     }
 
+    /// Why it failed.
     pub fn reason(&self) -> &str {
         &self.reason
     }

@@ -3,19 +3,16 @@
 //! A kind is handled in exactly one way: naming it twice is refused, whether it comes from the
 //! configuration, from Rust or from the built-in kinds. The order is fixed (by name).
 
-use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
+
+use rota_wire::Kind;
 
 use super::Handler;
 use crate::command::CommandHandler;
 use crate::ended::Verdict;
-
-/// The longest name of a kind, in bytes.
-const KIND_BYTES_MAX: usize = 64;
 
 /// The longest output if nothing else is said. A result travels in one NATS message, whose bound
 /// is 1 MiB by default; the rest is room for the headers.
@@ -27,15 +24,17 @@ const GRACE: Duration = Duration::from_secs(5);
 /// All kinds that a worker handles.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
-    entries: BTreeMap<KindName, Arc<Entry>>,
+    entries: BTreeMap<Kind, Arc<Entry>>,
 }
 
 /// How one kind is handled.
 #[derive(Clone, Debug)]
 pub struct Entry {
+    /// What does the work.
     pub handler: HandlerKind,
     /// How many attempts of this kind may run at once on this worker; `None`: all its slots.
     pub concurrency: Option<u32>,
+    /// What one attempt may use.
     pub limits: Limits,
 }
 
@@ -53,31 +52,33 @@ pub struct Limits {
 /// What does the work.
 #[derive(Clone)]
 pub enum HandlerKind {
+    /// A program, started for each attempt.
     Command(CommandHandler),
+    /// A Rust function.
     Function(Arc<dyn Handler>),
 }
-
-/// The name of a kind: 1 to 64 of `a-z 0-9 _ -`, so that it is one token of a subject.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KindName(String);
 
 /// Why a kind was not registered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegistryError {
-    #[error("kind {0:?} must be 1 to 64 of a-z, 0-9, _ and -")]
+    /// The name breaks the rule for kinds.
+    #[error("kind {0:?} must be {rule}", rule = Kind::RULE)]
     BadKind(String),
+    /// The kind is handled already.
     #[error("kind {0} already has a handler")]
-    Twice(KindName),
+    Twice(Kind),
 }
 
 impl Registry {
+    /// No kinds yet.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Adds a kind.
     pub fn insert(&mut self, kind: &str, entry: Entry) -> Result<(), RegistryError> {
-        self.insert_shared(kind.parse()?, Arc::new(entry))
+        let bad = |_| RegistryError::BadKind(kind.to_owned());
+        self.insert_shared(Kind::parse(kind).map_err(bad)?, Arc::new(entry))
     }
 
     /// Adds all kinds of another registry. Stops at the first that is there already.
@@ -88,18 +89,23 @@ impl Registry {
             .try_for_each(|(kind, entry)| self.insert_shared(kind, entry))
     }
 
+    /// How a kind is handled, if it is.
     pub fn get(&self, kind: &str) -> Option<&Arc<Entry>> {
+        self.entry(&Kind::parse(kind).ok()?)
+    }
+
+    pub(crate) fn entry(&self, kind: &Kind) -> Option<&Arc<Entry>> {
         self.entries.get(kind)
     }
 
     /// All kinds, by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&KindName, &Arc<Entry>)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&Kind, &Arc<Entry>)> {
         self.entries.iter()
     }
 
     /// The same kinds, none with an output above `bytes_max`.
     pub(crate) fn with_output_limit(&self, bytes_max: usize) -> Self {
-        let limited = |(kind, entry): (&KindName, &Arc<Entry>)| {
+        let limited = |(kind, entry): (&Kind, &Arc<Entry>)| {
             let mut entry = Entry::clone(entry);
             entry.limits.output_bytes_max = entry.limits.output_bytes_max.min(bytes_max);
             (kind.clone(), Arc::new(entry))
@@ -109,11 +115,12 @@ impl Registry {
         }
     }
 
+    /// Whether it has no kinds.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    fn insert_shared(&mut self, kind: KindName, entry: Arc<Entry>) -> Result<(), RegistryError> {
+    fn insert_shared(&mut self, kind: Kind, entry: Arc<Entry>) -> Result<(), RegistryError> {
         if self.entries.contains_key(&kind) {
             return Err(RegistryError::Twice(kind));
         }
@@ -133,6 +140,7 @@ impl Entry {
         Self::new(HandlerKind::Command(command))
     }
 
+    /// Limits how many attempts of the kind may run at once.
     pub fn with_concurrency(self, concurrency: u32) -> Self {
         Self {
             concurrency: Some(concurrency),
@@ -140,6 +148,7 @@ impl Entry {
         }
     }
 
+    /// Limits how long one attempt may run.
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.limits.timeout = Some(timeout);
         self
@@ -185,37 +194,6 @@ impl fmt::Debug for HandlerKind {
     }
 }
 
-impl KindName {
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for KindName {
-    type Err = RegistryError;
-
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let allowed = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
-        if (1..=KIND_BYTES_MAX).contains(&name.len()) && name.bytes().all(allowed) {
-            Ok(Self(name.to_owned()))
-        } else {
-            Err(RegistryError::BadKind(name.to_owned()))
-        }
-    }
-}
-
-impl Borrow<str> for KindName {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for KindName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,7 +208,7 @@ mod tests {
     fn a_kind_has_one_handler_only() {
         let mut registry = Registry::new();
         registry.insert("resize", entry()).unwrap();
-        let twice = RegistryError::Twice("resize".parse().unwrap());
+        let twice = RegistryError::Twice(Kind::parse("resize").unwrap());
         assert_eq!(registry.insert("resize", entry()), Err(twice.clone()));
         assert_eq!(registry.clone().merge(registry), Err(twice));
     }
@@ -245,7 +223,10 @@ mod tests {
                 Err(RegistryError::BadKind(bad.to_owned()))
             );
         }
-        assert!("a".repeat(64).parse::<KindName>().is_ok());
-        assert!("re_size-2".parse::<KindName>().is_ok());
+        let mut registry = Registry::new();
+        for good in ["re_size-2", &"a".repeat(64)] {
+            registry.insert(good, entry()).unwrap();
+            assert!(registry.get(good).is_some());
+        }
     }
 }

@@ -10,10 +10,13 @@ use tokio_util::sync::CancellationToken;
 /// What makes a [`Task`]. Also for the tests of a handler.
 #[derive(Clone, Default)]
 pub struct TaskParts {
+    /// The task's id, the same for all its attempts.
     pub id: String,
+    /// Its kind.
     pub kind: String,
     /// Which try this is, from 1.
     pub attempt: u32,
+    /// What was submitted.
     pub input: Bytes,
     /// The longest that this attempt may run, as the task asks for it. The handler's own timeout
     /// holds besides.
@@ -31,6 +34,7 @@ pub struct Task {
 }
 
 impl Task {
+    /// A task as a worker would hand it to its handler.
     pub fn new(parts: TaskParts) -> Self {
         Self {
             parts,
@@ -39,10 +43,12 @@ impl Task {
         }
     }
 
+    /// The task's id, the same for all its attempts.
     pub fn id(&self) -> &str {
         &self.parts.id
     }
 
+    /// Its kind.
     pub fn kind(&self) -> &str {
         &self.parts.kind
     }
@@ -63,6 +69,7 @@ impl Task {
         self.deadline
     }
 
+    /// The W3C trace context that the task was submitted with.
     pub fn traceparent(&self) -> Option<&str> {
         self.parts.traceparent.as_deref()
     }

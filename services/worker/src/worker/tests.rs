@@ -2,8 +2,10 @@
 
 use clap::Parser;
 
+use super::builder::cores;
 use super::*;
 use crate::handler::failure::Failure;
+use crate::handler::registry::Entry;
 use crate::handler::task::Task;
 
 async fn nothing(_task: Task) -> Result<String, Failure> {
@@ -52,7 +54,7 @@ fn what_is_against_a_rule_is_refused_with_the_rule() {
             builder().handler("nothing", nothing),
             "already has a handler",
         ),
-        (builder().handler("No Kind", nothing), "a-z, 0-9"),
+        (builder().handler("No Kind", nothing), "a-z 0-9 _ -"),
         (builder().handlers_file("no/such/file"), "could not read"),
     ] {
         let told = refusal(builder);

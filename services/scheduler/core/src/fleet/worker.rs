@@ -25,6 +25,10 @@ pub(crate) struct Worker {
     /// The last assign frame that it says it has seen.
     pub(crate) seen: Option<FrameMark>,
     pub(crate) outbox: Outbox,
+    /// The number of its last frame.
+    pub(crate) frames: u64,
+    /// The same at its last heartbeat.
+    pub(crate) frames_at_heartbeat: u64,
     /// When it was last given a task, counted in assignments.
     pub(crate) turn: u64,
     /// Attempts that it runs and that are not in our books.
@@ -58,6 +62,8 @@ impl Worker {
             deadline: Micros(u64::MAX),
             seen: None,
             outbox: Outbox::default(),
+            frames: 0,
+            frames_at_heartbeat: 0,
             turn: 0,
             foreign: 0,
             slots: heartbeat.slots,

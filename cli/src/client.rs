@@ -1,0 +1,167 @@
+//! What the client commands share: a connection, a result that is waited for, and how to end.
+//!
+//! They speak to scripts. What must hold: stdout carries the answer and nothing else, all other words
+//! go to stderr, and the exit code alone tells how it went:
+//!
+//! | code | meaning |
+//! |---|---|
+//! | 0 | done; of a result: completed |
+//! | 1 | the task ended in another state, or something failed |
+//! | 2 | there is no result (yet) |
+//! | 64 | wrong use; nothing was sent |
+//! | 69 | no NATS server, or no Rota on it |
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use rota_bus::{Bus, StoredResult};
+use rota_service::{ConnectOptions, Exit, Failure, Installation};
+use rota_wire::result::FinalState;
+use rota_wire::{Micros, Span, TaskId};
+use tokio::runtime::Builder;
+use tokio::time::{Instant, timeout_at};
+
+/// How often a result is looked up while nothing tells of it: what was told while the connection was
+/// interrupted is not told again.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// How soon after it was told of. The one who is told can be faster than the stream that stores.
+const LOOK_SOON: Duration = Duration::from_millis(20);
+/// There is no result, or not yet.
+const NO_RESULT: u8 = 2;
+
+/// Runs a client command on a runtime of its own.
+pub(crate) fn run(command: impl Future<Output = Result<ExitCode, Failure>>) -> ExitCode {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let ended = runtime
+        .context("cannot start the runtime")
+        .map_err(Failure::internal)
+        .and_then(|runtime| runtime.block_on(command));
+    ended.unwrap_or_else(|failure| {
+        eprintln!("error: {failure}");
+        if failure.exit() == Exit::Unavailable {
+            eprintln!(
+                "Does Rota run there? Start it with `rota up`, or name its server with --nats URL."
+            );
+        }
+        failure.exit().into()
+    })
+}
+
+/// Connects without touching a stream's settings.
+pub(crate) async fn connect(connect: ConnectOptions) -> Result<Bus, Failure> {
+    let replicas = 1;
+    let installation = Installation { connect, replicas };
+    installation.connect_only("cli").await
+}
+
+/// The result of a task, as soon as it is stored; nothing if it is not there after `limit`.
+///
+/// What is told on the result's subject only wakes this up: of two results for one task both are told,
+/// and one is stored.
+pub(crate) async fn wait_for_result(
+    bus: &Bus,
+    id: &TaskId,
+    limit: Duration,
+) -> Result<Option<StoredResult>, Failure> {
+    let deadline = Instant::now() + limit;
+    let subject = bus.subjects().result(id);
+    let mut told = bus
+        .subscribe(&subject)
+        .await
+        .map_err(Failure::unavailable)?;
+    bus.flush().await.map_err(Failure::unavailable)?;
+    let mut pause = LOOK_AGAIN;
+    loop {
+        // A server that is just being restarted is waited for like a result.
+        let found = bus.result(id).await;
+        if let Ok(Some(found)) = found {
+            return Ok(Some(found));
+        }
+        let now = Instant::now();
+        if now >= deadline {
+            return found.map_err(Failure::unavailable);
+        }
+        let woken = timeout_at(deadline.min(now + pause), told.next()).await;
+        pause = match woken {
+            Ok(Some(_)) => LOOK_SOON,
+            Ok(None) => {
+                let closed = anyhow::anyhow!("the connection to NATS is closed");
+                return Err(Failure::unavailable(closed));
+            }
+            Err(_) => LOOK_AGAIN,
+        };
+    }
+}
+
+/// Writes the body to stdout as it is; a person's terminal also gets the end of the line.
+pub(crate) fn write_body(body: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    let mut written = out.write_all(body);
+    if out.is_terminal() && !body.is_empty() && !body.ends_with(b"\n") {
+        written = written.and_then(|()| out.write_all(b"\n"));
+    }
+    match written.and_then(|()| out.flush()) {
+        // A reader that has seen enough is no failure.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::internal(
+            anyhow::Error::new(error).context("cannot write the output"),
+        )),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Writes one line to stdout.
+pub(crate) fn write_line(line: &str) -> Result<(), Failure> {
+    write_body(format!("{line}\n").as_bytes())
+}
+
+/// How a client command ends that has found this result.
+pub(crate) fn exit_of(found: &StoredResult) -> ExitCode {
+    match found.result.as_ref().map(|result| result.state) {
+        Some(FinalState::Completed) => ExitCode::SUCCESS,
+        Some(
+            FinalState::Failed | FinalState::Cancelled | FinalState::Expired | FinalState::Rejected,
+        )
+        | None => Exit::Failure.into(),
+    }
+}
+
+/// How a client command ends that has found none.
+pub(crate) fn exit_without_result() -> ExitCode {
+    NO_RESULT.into()
+}
+
+/// How long an attempt took, down to what a quick one takes.
+pub(crate) fn took(started: Micros, finished: Micros) -> String {
+    let micros = finished.0.saturating_sub(started.0);
+    match micros {
+        0..1_000 => format!("{micros} µs"),
+        1_000..1_000_000 => format!("{}.{} ms", micros / 1_000, micros % 1_000 / 100),
+        _ => Span::from_ms(micros / 1_000).to_string(),
+    }
+}
+
+/// Text from a message, fit for a terminal.
+pub(crate) fn printable(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    text.chars().map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_and_long_spans_are_told_with_what_matters() {
+        let told = |micros: u64| took(Micros(5), Micros(5 + micros));
+        assert_eq!(told(822), "822 µs");
+        assert_eq!(told(13_470), "13.4 ms");
+        assert_eq!(told(61_500_000), Span::from_ms(61_500).to_string());
+    }
+
+    #[test]
+    fn text_from_a_message_cannot_steer_the_terminal() {
+        assert_eq!(printable("a\x1b[2Jb\r\n"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}");
+    }
+}

@@ -1,0 +1,153 @@
+//! What `rota up` is told, and what follows from it without starting anything.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use anyhow::{Context, anyhow};
+use clap::ValueEnum;
+use rota_bus::Prefix;
+use rota_service::{Failure, LogOptions, ServerUrl};
+
+use crate::children::{Builtin, handler_flags};
+
+/// More workers than anybody starts on one machine on purpose.
+const WORKERS_MAX: i64 = 64;
+const SLOTS_MAX: i64 = 4_096;
+
+/// Run all of Rota on this machine: nats-server, submitter, scheduler, workers, monitor
+///
+/// Each is a process of its own; one that dies is started again. Ctrl-C drains them in order, a second
+/// Ctrl-C ends them at once. A nats-server of 2.14 or newer is taken from PATH or fetched.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// How many workers
+    #[arg(long, value_name = "COUNT", default_value_t = 2,
+        value_parser = clap::value_parser!(u32).range(0..=WORKERS_MAX))]
+    pub(super) workers: u32,
+
+    /// How many attempts each worker runs at once; by default as many as there are cores
+    #[arg(long, env = "ROTA_WORKER_SLOTS", value_name = "COUNT",
+        value_parser = clap::value_parser!(u32).range(1..=SLOTS_MAX))]
+    pub(super) slots: Option<u32>,
+
+    /// File that declares which commands run for which kinds
+    #[arg(long, env = "ROTA_WORKER_HANDLERS", value_name = "FILE")]
+    pub(super) handlers: Option<PathBuf>,
+
+    /// Also run the built-in kinds: echo, fail, noop, sha256 and sleep
+    #[arg(long)]
+    pub(super) builtin: bool,
+
+    /// Port of the nats-server on 127.0.0.1; 0 is any free one
+    #[arg(
+        long,
+        help_heading = "NATS",
+        value_name = "PORT",
+        default_value_t = 4222
+    )]
+    pub(super) port: u16,
+
+    /// Folder of the nats-server, where tasks are kept from one start to the next
+    ///
+    /// By default rota/store in $XDG_DATA_HOME or ~/.local/share.
+    #[arg(long, help_heading = "NATS", value_name = "DIR")]
+    pub(super) store: Option<PathBuf>,
+
+    /// Use these NATS servers instead of starting one, separated by commas
+    #[arg(long, help_heading = "NATS", env = "ROTA_NATS_URL", value_name = "URL",
+        value_delimiter = ',', hide_env_values = true, conflicts_with_all = ["port", "store"])]
+    pub(super) nats: Vec<ServerUrl>,
+
+    /// NATS credentials file (.creds) for --nats
+    #[arg(
+        long,
+        help_heading = "NATS",
+        env = "ROTA_NATS_CREDS",
+        value_name = "FILE"
+    )]
+    pub(super) creds: Option<PathBuf>,
+
+    /// First token of all subjects and, in capitals, of all streams
+    #[arg(
+        long,
+        help_heading = "NATS",
+        env = "ROTA_PREFIX",
+        value_name = "NAME",
+        default_value = "rota"
+    )]
+    pub(super) prefix: String,
+
+    #[command(flatten)]
+    pub(crate) log: LogOptions,
+}
+
+impl Args {
+    /// The kinds that each worker will handle. Faults are told here, before a worker would start, fail
+    /// and be started again for ever.
+    pub(super) fn kinds(&self) -> Result<Vec<String>, Failure> {
+        Prefix::parse(&self.prefix).map_err(Failure::usage)?;
+        let mut registry = match &self.handlers {
+            Some(file) => rota_worker::load(file).map_err(Failure::usage)?,
+            None => rota_worker::Registry::new(),
+        };
+        if self.builtin {
+            let merged = registry.merge(rota_worker::builtins());
+            merged.map_err(Failure::usage)?;
+        }
+        Ok(registry
+            .iter()
+            .map(|(kind, _)| kind.as_str().to_owned())
+            .collect())
+    }
+
+    /// Where tasks are kept.
+    pub(super) fn store_folder(&self) -> Result<PathBuf, Failure> {
+        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let data = || {
+            let home = || Some(PathBuf::from(set("HOME")?).join(".local/share"));
+            set("XDG_DATA_HOME").map(PathBuf::from).or_else(home)
+        };
+        let default = || Some(data()?.join("rota").join("store"));
+        self.store.clone().or_else(default).ok_or_else(|| {
+            let told =
+                "neither XDG_DATA_HOME nor HOME is set: say with --store DIR where to keep tasks";
+            Failure::usage(anyhow!(told))
+        })
+    }
+
+    pub(super) fn worker_flags(&self) -> Vec<OsString> {
+        let builtin = if self.builtin {
+            Builtin::Handled
+        } else {
+            Builtin::Absent
+        };
+        let mut flags = handler_flags(self.handlers.as_deref(), builtin);
+        if let Some(slots) = self.slots {
+            flags.extend(["--slots".into(), slots.to_string().into()]);
+        }
+        flags
+    }
+
+    pub(super) fn log_flags(&self) -> Vec<OsString> {
+        let format = self.log.log_format.to_possible_value();
+        let format = format.expect("no format is hidden").get_name().to_owned();
+        vec![
+            "--log-format".into(),
+            format.into(),
+            "--log-level".into(),
+            self.log.log_level.to_string().into(),
+        ]
+    }
+}
+
+/// The services read it as a flag of theirs.
+pub(super) fn replicas_from_env() -> Result<usize, Failure> {
+    match std::env::var("ROTA_REPLICAS") {
+        Ok(text) => match text.parse() {
+            Ok(count @ (1 | 3 | 5)) => Ok(count),
+            _ => Err(Failure::usage(anyhow!("ROTA_REPLICAS must be 1, 3 or 5"))),
+        },
+        Err(std::env::VarError::NotPresent) => Ok(1),
+        Err(error) => Err(error).context("ROTA_REPLICAS").map_err(Failure::usage),
+    }
+}

@@ -1,0 +1,426 @@
+//! A scheduler on a test bench: short names for events, and workers that follow their protocol.
+//!
+//! A worker of the rig takes every frame at once, unless [`Rig::lose_frames`] is set: it holds what it
+//! was assigned until that is settled or revoked, and says so in its next heartbeat. After every event
+//! and every turn the books are checked.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rota_wire::dispatch::{Ending, Failure, Outcome, Retry};
+use rota_wire::event::Event as Told;
+use rota_wire::fleet::{FrameMark, Heartbeat, Held, KindCapacity, MachineLoad, Stage, WorkerState};
+use rota_wire::options::Backoff;
+use rota_wire::task::Recheck;
+use rota_wire::{
+    Delivery, Holding, Kind, Lane, Micros, Priority, Span, TaskId, TaskOptions, TaskSpec, Term,
+    WorkerId,
+};
+
+use crate::{Action, AssignFrame, Event, Looked, Options, Scheduler};
+
+pub(crate) const TERM: Term = Term(7);
+pub(crate) const START: Micros = Micros(1_000_000_000);
+pub(crate) const INTERVAL: Span = Span::from_secs(1);
+
+pub(crate) struct Rig {
+    pub(crate) scheduler: Scheduler,
+    pub(crate) now: Micros,
+    /// What each worker says next.
+    pub(crate) workers: BTreeMap<String, Heartbeat>,
+    /// Frames do not reach their workers.
+    pub(crate) lose_frames: bool,
+    /// What was done in the scheduler's first moment.
+    pub(crate) first: Vec<Action>,
+    reports: u64,
+    reported: BTreeMap<u64, u64>,
+}
+
+impl Rig {
+    /// A scheduler that has taken over: its roll call has ended, and nothing was left.
+    pub(crate) fn new() -> Self {
+        Self::with(Options::default())
+    }
+
+    pub(crate) fn with(options: Options) -> Self {
+        let mut rig = Self::recovering(options, &[]);
+        rig.event(Event::LanesListed);
+        rig.wait(options.roll_call);
+        rig
+    }
+
+    /// A scheduler at the beginning of its term.
+    pub(crate) fn recovering(options: Options, expected: &[&str]) -> Self {
+        let expected: BTreeSet<WorkerId> = expected.iter().map(|name| worker(name)).collect();
+        let mut first = Vec::new();
+        let scheduler = Scheduler::new(options, TERM, 42, START, expected, &mut first);
+        Self {
+            scheduler,
+            now: START,
+            workers: BTreeMap::new(),
+            lose_frames: false,
+            first,
+            reports: 0,
+            reported: BTreeMap::new(),
+        }
+    }
+
+    /// One event and its turn.
+    pub(crate) fn event(&mut self, event: Event) -> Vec<Action> {
+        self.events([event])
+    }
+
+    /// Events that came together, and their turn.
+    pub(crate) fn events(&mut self, events: impl IntoIterator<Item = Event>) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for event in events {
+            self.scheduler.handle_event(self.now, event, &mut actions);
+            self.scheduler.check().expect("the books agree");
+        }
+        self.end_turn(actions)
+    }
+
+    /// Lets time pass; all that falls due in it happens when it is due.
+    pub(crate) fn wait(&mut self, span: Span) -> Vec<Action> {
+        let until = self.now.plus(span);
+        let mut all = Vec::new();
+        while self.scheduler.next_deadline() <= until {
+            self.now = self.scheduler.next_deadline().max(self.now);
+            let mut actions = Vec::new();
+            self.scheduler.handle_timeout(self.now, &mut actions);
+            assert!(
+                self.scheduler.next_deadline() > self.now,
+                "nothing is left due"
+            );
+            all.extend(self.end_turn(actions));
+        }
+        self.now = until;
+        all
+    }
+
+    fn end_turn(&mut self, mut actions: Vec<Action>) -> Vec<Action> {
+        self.scheduler.dispatch(&mut actions);
+        self.scheduler.check().expect("the books agree");
+        for action in &actions {
+            if let Action::Assign(frame) = action
+                && !self.lose_frames
+            {
+                self.take_frame(frame);
+            }
+        }
+        actions
+    }
+
+    fn take_frame(&mut self, frame: &AssignFrame) {
+        let Some(says) = self.workers.get_mut(frame.worker.as_str()) else {
+            return;
+        };
+        says.seen = Some(FrameMark {
+            term: TERM,
+            number: frame.number,
+        });
+        let over: Vec<u64> = frame
+            .settled
+            .iter()
+            .filter_map(|number| self.reported.get(number).copied())
+            .collect();
+        says.held.retain(|held| {
+            let settled = held.stage == Stage::Ended && over.contains(&held.holding.delivery.seq);
+            !settled && !frame.revoked.contains(&held.holding)
+        });
+        says.held.extend(frame.tasks.iter().map(|placed| Held {
+            holding: placed.holding,
+            stage: Stage::Running,
+        }));
+    }
+
+    /// Opens a lane in which nothing was left.
+    pub(crate) fn open(&mut self, lane: &Lane) -> Vec<Action> {
+        self.open_with(lane, 0, 0)
+    }
+
+    pub(crate) fn open_with(&mut self, lane: &Lane, unacked: u32, to: u64) -> Vec<Action> {
+        self.event(Event::LaneOpened {
+            lane: lane.clone(),
+            unacked,
+            delivered_to: to,
+        })
+    }
+
+    /// A fresh task of the kind `echo`, whose id is its sequence.
+    pub(crate) fn deliver(&mut self, seq: u64) -> Vec<Action> {
+        self.event(delivered(seq, 1, task(&seq.to_string())))
+    }
+
+    /// The same message once more.
+    pub(crate) fn deliver_again(&mut self, seq: u64, count: u32) -> Vec<Action> {
+        self.event(delivered(seq, count, task(&seq.to_string())))
+    }
+
+    pub(crate) fn found(&mut self, seq: u64, found: Looked) -> Vec<Action> {
+        self.event(Event::Looked { seq, found })
+    }
+
+    /// A worker's first heartbeat: it handles `echo`.
+    pub(crate) fn join(&mut self, name: &str, slots: u32) -> Vec<Action> {
+        self.join_for(name, slots, &["echo"])
+    }
+
+    pub(crate) fn join_for(&mut self, name: &str, slots: u32, kinds: &[&str]) -> Vec<Action> {
+        self.workers
+            .insert(name.to_owned(), heartbeat(name, slots, kinds));
+        self.beat(name)
+    }
+
+    /// A worker's next heartbeat.
+    pub(crate) fn beat(&mut self, name: &str) -> Vec<Action> {
+        let says = self.workers.get_mut(name).expect("the rig knows it");
+        says.number += 1;
+        let says = says.clone();
+        self.event(Event::Heartbeat(Box::new(says)))
+    }
+
+    pub(crate) fn says(&mut self, name: &str) -> &mut Heartbeat {
+        self.workers.get_mut(name).expect("the rig knows it")
+    }
+
+    /// What a worker holds, in order of sequence.
+    pub(crate) fn holds(&self, name: &str) -> Vec<u64> {
+        let mut seqs: Vec<u64> = self.workers[name]
+            .held
+            .iter()
+            .map(|held| held.holding.delivery.seq)
+            .collect();
+        seqs.sort_unstable();
+        seqs
+    }
+
+    /// What became of a task that a worker holds.
+    pub(crate) fn report(&mut self, name: &str, seq: u64, ending: Ending) -> Vec<Action> {
+        let outcome = self.outcome(name, seq, ending);
+        self.event(reported(name, outcome))
+    }
+
+    pub(crate) fn outcome(&mut self, name: &str, seq: u64, ending: Ending) -> Outcome {
+        let says = self.workers.get_mut(name).expect("the rig knows it");
+        let held = says
+            .held
+            .iter_mut()
+            .find(|held| held.holding.delivery.seq == seq);
+        let held = held.expect("it holds the task");
+        held.stage = Stage::Ended;
+        self.reports += 1;
+        self.reported.insert(self.reports, seq);
+        Outcome {
+            number: self.reports,
+            holding: held.holding,
+            ending,
+        }
+    }
+}
+
+pub(crate) fn worker(name: &str) -> WorkerId {
+    WorkerId::parse(name).expect("a good name")
+}
+
+pub(crate) fn lane(kind: &str, priority: u8) -> Lane {
+    Lane {
+        kind: Kind::parse(kind).expect("a good kind"),
+        priority: Priority::new(priority).expect("0 to 9"),
+    }
+}
+
+/// The lane of [`task`].
+pub(crate) fn echo() -> Lane {
+    lane("echo", 5)
+}
+
+/// A fresh task of the kind `echo`.
+pub(crate) fn task(id: &str) -> TaskSpec {
+    task_in(id, &echo())
+}
+
+pub(crate) fn task_in(id: &str, lane: &Lane) -> TaskSpec {
+    TaskSpec {
+        id: TaskId::parse(id).expect("a good id"),
+        kind: lane.kind.clone(),
+        submitted: START,
+        attempt: 1,
+        recheck: Recheck::Fresh,
+        options: TaskOptions {
+            priority: lane.priority,
+            attempts: 2,
+            backoff: Backoff {
+                first: Span::from_secs(8),
+                cap: Span::from_secs(60),
+            },
+            ..TaskOptions::default()
+        },
+    }
+}
+
+/// A message of the lane that its task belongs to, with many more to come.
+pub(crate) fn delivered(seq: u64, count: u32, task: TaskSpec) -> Event {
+    Event::Delivered {
+        lane: Lane {
+            kind: task.kind.clone(),
+            priority: task.options.priority,
+        },
+        delivery: Delivery { seq, count },
+        pending: 1_000,
+        task,
+        input_bytes: 10,
+    }
+}
+
+pub(crate) fn heartbeat(name: &str, slots: u32, kinds: &[&str]) -> Heartbeat {
+    Heartbeat {
+        worker: worker(name),
+        number: 0,
+        started: START,
+        interval: INTERVAL,
+        state: WorkerState::Up,
+        slots,
+        kinds: kinds
+            .iter()
+            .map(|kind| KindCapacity {
+                kind: Kind::parse(kind).expect("a good kind"),
+                concurrency: None,
+            })
+            .collect(),
+        labels: Vec::new(),
+        seen: None,
+        held: Vec::new(),
+        machine: MachineLoad::default(),
+    }
+}
+
+/// A delivery of an earlier term that still runs.
+pub(crate) fn running(term: u64, seq: u64) -> Held {
+    Held {
+        holding: holding(term, seq, 1),
+        stage: Stage::Running,
+    }
+}
+
+pub(crate) fn holding(term: u64, seq: u64, count: u32) -> Holding {
+    Holding {
+        term: Term(term),
+        delivery: Delivery { seq, count },
+    }
+}
+
+pub(crate) fn reported(name: &str, outcome: Outcome) -> Event {
+    Event::Reported {
+        worker: worker(name),
+        outcome: Box::new(outcome),
+    }
+}
+
+pub(crate) fn failed(retry: Retry) -> Ending {
+    Ending::Failed(Failure {
+        retry,
+        reason: "exit 3".to_owned(),
+        exit: Some("3".to_owned()),
+        stderr_tail: String::new(),
+        started: START,
+        finished: START,
+    })
+}
+
+pub(crate) fn handed_back() -> Ending {
+    Ending::Returned {
+        reason: "the worker is stopping".to_owned(),
+    }
+}
+
+pub(crate) fn acked(actions: &[Action]) -> Vec<u64> {
+    let acks = actions.iter().filter_map(|action| match action {
+        Action::Ack { seq } => Some(*seq),
+        _ => None,
+    });
+    acks.collect()
+}
+
+pub(crate) fn nakked(actions: &[Action]) -> Vec<u64> {
+    let naks = actions.iter().filter_map(|action| match action {
+        Action::Nak { seq } => Some(*seq),
+        _ => None,
+    });
+    naks.collect()
+}
+
+pub(crate) fn looked_up(actions: &[Action]) -> Vec<u64> {
+    let looks = actions.iter().filter_map(|action| match action {
+        Action::LookUp { seq, .. } => Some(*seq),
+        _ => None,
+    });
+    looks.collect()
+}
+
+pub(crate) fn frames(actions: &[Action]) -> Vec<&AssignFrame> {
+    let frames = actions.iter().filter_map(|action| match action {
+        Action::Assign(frame) => Some(frame),
+        _ => None,
+    });
+    frames.collect()
+}
+
+/// Who was given which message.
+pub(crate) fn placed(actions: &[Action]) -> Vec<(&str, u64)> {
+    let placed = frames(actions).into_iter().flat_map(|frame| {
+        let seqs = frame.tasks.iter().map(|task| task.holding.delivery.seq);
+        seqs.map(|seq| (frame.worker.as_str(), seq))
+    });
+    placed.collect()
+}
+
+/// From whom which message was taken.
+pub(crate) fn revoked(actions: &[Action]) -> Vec<(&str, u64)> {
+    let revoked = frames(actions).into_iter().flat_map(|frame| {
+        let seqs = frame.revoked.iter().map(|holding| holding.delivery.seq);
+        seqs.map(|seq| (frame.worker.as_str(), seq))
+    });
+    revoked.collect()
+}
+
+pub(crate) fn settled(actions: &[Action]) -> Vec<(&str, u64)> {
+    let settled = frames(actions).into_iter().flat_map(|frame| {
+        let numbers = frame.settled.iter();
+        numbers.map(|number| (frame.worker.as_str(), *number))
+    });
+    settled.collect()
+}
+
+/// How much is asked of which lane.
+pub(crate) fn pulled(actions: &[Action]) -> Vec<(String, u32)> {
+    let pulls = actions.iter().filter_map(|action| match action {
+        Action::Pull { lane, count } => Some((lane.to_string(), *count)),
+        _ => None,
+    });
+    pulls.collect()
+}
+
+pub(crate) fn stored_retries(actions: &[Action]) -> Vec<(u64, u32, Span)> {
+    let retries = actions.iter().filter_map(|action| match action {
+        Action::StoreRetry { seq, task, wait } => Some((*seq, task.attempt, *wait)),
+        _ => None,
+    });
+    retries.collect()
+}
+
+pub(crate) fn buried(actions: &[Action]) -> Vec<(u64, &str)> {
+    let burials = actions.iter().filter_map(|action| match action {
+        Action::Bury { seq, reason, .. } => Some((*seq, reason.as_str())),
+        _ => None,
+    });
+    burials.collect()
+}
+
+pub(crate) fn told(actions: &[Action]) -> Vec<&Told> {
+    let told = actions.iter().filter_map(|action| match action {
+        Action::Tell(Told::Counted(_)) => None,
+        Action::Tell(event) => Some(event),
+        _ => None,
+    });
+    told.collect()
+}

@@ -1,0 +1,463 @@
+//! Steps that happen.
+
+use std::collections::BTreeSet;
+
+use rota_scheduler_core::{Event, Looked};
+use rota_wire::fleet::WorkerState;
+use rota_wire::task::Recheck;
+use rota_wire::{Lane, TaskSpec};
+
+use super::judge::Verdict;
+use super::lane::{HandedOut, LaneStream};
+use super::step::{End, Fate, Road, Step, StoreFate, Traces};
+use super::worker::{Mail, ModelWorker, PROFILES, Reply};
+use super::world::{Opening, World};
+
+const TASKS_MAX: usize = 60;
+const WORKERS_MAX: usize = 5;
+
+/// Whether there was something for a step to be about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Done {
+    Happened,
+    Skipped,
+}
+
+use Done::{Happened, Skipped};
+
+impl World {
+    /// Has a step happen, then lets the scheduler decide.
+    pub(crate) fn step(&mut self, step: Step) -> Verdict<Done> {
+        self.note(|| format!("{step:?}"));
+        let done = self.happen(step)?;
+        self.count_begun();
+        self.fire_schedule();
+        self.time_out()?;
+        self.end_turn()?;
+        Ok(done)
+    }
+
+    fn happen(&mut self, step: Step) -> Verdict<Done> {
+        match step {
+            Step::Submit {
+                lane,
+                tasks,
+                attempts,
+            } => Ok(self.submit(lane, tasks, attempts)),
+            Step::Resubmit { task } => Ok(self.resubmit(task)),
+            Step::Open { lanes } => {
+                let mut done = Skipped;
+                for _ in 0..lanes {
+                    if self.open()? == Happened {
+                        done = Happened;
+                    }
+                }
+                Ok(done)
+            }
+            Step::Deliver {
+                lane,
+                messages,
+                fate,
+            } => self.deliver(lane, messages, fate),
+            Step::EndPull { lane } => self.end_pull(lane),
+            Step::AckWait { lane } => {
+                let lane = self.pick_lane(lane, LaneStream::has_out);
+                let stream = lane.and_then(|lane| self.lanes.get_mut(&lane));
+                Ok(stream.map_or(Skipped, |stream| {
+                    stream.ack_wait();
+                    Happened
+                }))
+            }
+            Step::LoseConsumer { lane, traces } => self.lose_consumer(lane, traces),
+            Step::LoseAnswers { answers } => {
+                self.answers_to_lose = u32::from(answers);
+                Ok(Happened)
+            }
+            Step::Look { nth, fate } => self.look(nth, fate),
+            Step::Store { nth, fate } => self.answer_store(nth, fate),
+            Step::Pass { ms } => {
+                self.now = self.now.plus(rota_wire::Span::from_ms(u64::from(ms)));
+                Ok(Happened)
+            }
+            Step::Flow => self.flow(),
+            Step::Restart { salt } => self.restart(salt),
+            Step::HandOver => self.hand_over(),
+            Step::HearBeat { nth, fate } => self.hear_beat(nth, fate),
+            Step::HearReport { nth, fate } => self.hear_report(nth, fate),
+            Step::BeatAll => self.beat_all(),
+            Step::Mend => {
+                self.workers
+                    .iter_mut()
+                    .for_each(|worker| worker.cut = false);
+                Ok(Happened)
+            }
+            Step::Join { profile } => Ok(self.join(profile)),
+            Step::Beat { .. }
+            | Step::Mail { .. }
+            | Step::Finish { .. }
+            | Step::Repeat { .. }
+            | Step::Drain { .. }
+            | Step::Leave { .. }
+            | Step::Crash { .. }
+            | Step::Cut { .. } => match self.pick_worker(step) {
+                Some(index) => self.happen_to(index, step),
+                None => Ok(Skipped),
+            },
+        }
+    }
+
+    fn happen_to(&mut self, worker: usize, step: Step) -> Verdict<Done> {
+        match step {
+            Step::Beat { road, .. } => {
+                self.send_beat(worker);
+                if let (Road::Straight, false) = (road, self.workers[worker].cut) {
+                    let heartbeat = self.beats.pop_back().expect("just sent");
+                    self.tell(Event::Heartbeat(Box::new(heartbeat)))?;
+                }
+            }
+            Step::Mail { messages, fate, .. } => return Ok(self.mail(worker, messages, fate)),
+            Step::Finish { nth, end, .. } => return Ok(self.finish(worker, nth, end)),
+            Step::Repeat { .. } => self.report_all(worker),
+            Step::Drain { .. } => self.workers[worker].drain(),
+            Step::Leave { .. } => self.leave(worker)?,
+            Step::Crash { .. } => drop(self.workers.remove(worker)),
+            Step::Cut { .. } => {
+                self.workers[worker].cut = true;
+                self.workers[worker].inbox.clear();
+            }
+            _ => return Ok(Skipped),
+        }
+        Ok(Happened)
+    }
+
+    fn flow(&mut self) -> Verdict<Done> {
+        while self.open()? == Happened {}
+        self.end_turn()?;
+        for lane in 0..self.lanes.len() {
+            self.deliver(u8::try_from(lane).expect("few lanes"), 3, Fate::Arrives)?;
+        }
+        self.end_turn()?;
+        self.look(0, Fate::Arrives)?;
+        self.end_turn()?;
+        for worker in 0..self.workers.len() {
+            self.mail(worker, u8::MAX, Fate::Arrives);
+        }
+        Ok(Happened)
+    }
+
+    fn submit(&mut self, lane: u8, tasks: u8, attempts: u8) -> Done {
+        if self.tasks.len() >= TASKS_MAX {
+            return Skipped;
+        }
+        for _ in 0..tasks {
+            let spec = self.new_task(lane, u32::from(attempts));
+            self.enqueue(spec);
+        }
+        Happened
+    }
+
+    fn resubmit(&mut self, task: u8) -> Done {
+        let Some(index) = pick(self.tasks.len(), task) else {
+            return Skipped;
+        };
+        let again = TaskSpec {
+            recheck: Recheck::MayHaveRun,
+            ..self.tasks[index].clone()
+        };
+        self.enqueue(again);
+        Happened
+    }
+
+    pub(crate) fn open(&mut self) -> Verdict<Done> {
+        match self.openings.pop_front() {
+            None => return Ok(Skipped),
+            Some(Opening::Listed) => self.tell(Event::LanesListed)?,
+            Some(Opening::Lane(lane)) => {
+                let (unacked, delivered_to) = self.lanes.entry(lane.clone()).or_default().reset();
+                self.tell(Event::LaneOpened {
+                    lane,
+                    unacked,
+                    delivered_to,
+                })?;
+            }
+        }
+        Ok(Happened)
+    }
+
+    pub(crate) fn deliver(&mut self, lane: u8, messages: u8, fate: Fate) -> Verdict<Done> {
+        let asked = |stream: &LaneStream| stream.credits > 0 && stream.has_more();
+        let Some(lane) = self.pick_lane(lane, asked) else {
+            return Ok(Skipped);
+        };
+        let mut done = Skipped;
+        for _ in 0..messages {
+            let stream = self.lanes.get_mut(&lane).expect("it is one of them");
+            let Some(handed_out) = stream.hand_out() else {
+                break;
+            };
+            done = Happened;
+            let HandedOut {
+                delivery,
+                pending,
+                spec,
+            } = handed_out;
+            if fate == Fate::Lost {
+                stream.lost += 1;
+                self.astray = true;
+                stream.lose_track(delivery.seq);
+                self.note(|| format!("  lost on its way: {delivery:?}"));
+                continue;
+            }
+            self.judge
+                .delivered(delivery.seq, spec.clone(), &self.stored);
+            self.tell(Event::Delivered {
+                lane: lane.clone(),
+                delivery,
+                pending,
+                task: spec,
+                input_bytes: delivery.seq % 7 * 10,
+            })?;
+        }
+        Ok(done)
+    }
+
+    pub(crate) fn end_pull(&mut self, lane: u8) -> Verdict<Done> {
+        // The server ends a pull that brought nothing only if there was nothing.
+        let asked = |stream: &LaneStream| stream.credits + stream.lost > 0;
+        let ends = |stream: &LaneStream| asked(stream) && (stream.came || !stream.has_more());
+        let Some(lane) = self.pick_lane(lane, ends) else {
+            return Ok(Skipped);
+        };
+        let stream = self.lanes.get_mut(&lane).expect("it is one of them");
+        let unused = std::mem::take(&mut stream.credits) + std::mem::take(&mut stream.lost);
+        stream.came = false;
+        self.tell(Event::PullEnded { lane, unused })?;
+        Ok(Happened)
+    }
+
+    fn lose_consumer(&mut self, lane: u8, traces: Traces) -> Verdict<Done> {
+        let Some(lane) = self.pick_lane(lane, |stream| stream.open) else {
+            return Ok(Skipped);
+        };
+        let stream = self.lanes.get_mut(&lane).expect("it is one of them");
+        (stream.open, stream.credits, stream.lost) = (false, 0, 0);
+        stream.forgotten = traces == Traces::Gone;
+        self.astray = true;
+        self.tell(Event::LaneGone { lane })?;
+        Ok(Happened)
+    }
+
+    pub(crate) fn look(&mut self, nth: u8, fate: Fate) -> Verdict<Done> {
+        let Some(index) = pick(self.look_ups.len(), nth) else {
+            return Ok(Skipped);
+        };
+        let (seq, id) = self.look_ups.remove(index).expect("counted round");
+        let found = match fate {
+            Fate::Lost => Looked::Unanswered,
+            _ if self.stored.results.contains_key(&id) => Looked::Result,
+            _ => Looked::Nothing,
+        };
+        self.tell(Event::Looked { seq, found })?;
+        Ok(Happened)
+    }
+
+    pub(crate) fn answer_store(&mut self, nth: u8, fate: StoreFate) -> Verdict<Done> {
+        let Some(index) = pick(self.stores.len(), nth) else {
+            return Ok(Skipped);
+        };
+        let store = self.stores[index].clone();
+        let seq = store.seq;
+        match fate {
+            _ if store.done => {}
+            StoreFate::Done | StoreFate::DoneInSilence | StoreFate::DoneUnheard => {
+                self.store(&store);
+            }
+            StoreFate::Halved => {
+                if let super::world::What::DeadLetter(id) = &store.what {
+                    self.stored.dead.insert(id.clone());
+                }
+            }
+            StoreFate::Refused => {}
+        }
+        if fate == StoreFate::DoneInSilence {
+            self.stores[index].done = true;
+            return Ok(Happened);
+        }
+        self.stores.remove(index);
+        match fate {
+            StoreFate::Done => self.tell(Event::Stored { seq })?,
+            _ => self.tell(Event::StoreFailed { seq })?,
+        }
+        Ok(Happened)
+    }
+
+    fn restart(&mut self, salt: u8) -> Verdict<Done> {
+        let stores: Vec<_> = self.stores.drain(..).collect();
+        for (index, store) in stores.iter().enumerate() {
+            if !store.done && salt & (1 << (index % 8)) != 0 {
+                self.store(store);
+            }
+        }
+        let expected = match salt % 2 {
+            0 => BTreeSet::new(),
+            _ => self.scheduler.workers().cloned().collect(),
+        };
+        self.replace_scheduler(expected)?;
+        Ok(Happened)
+    }
+
+    fn hand_over(&mut self) -> Verdict<Done> {
+        while !self.stores.is_empty() {
+            self.answer_store(0, StoreFate::Done)?;
+            self.end_turn()?;
+        }
+        self.replace_scheduler(self.scheduler.workers().cloned().collect())?;
+        for worker in 0..self.workers.len() {
+            self.mail(worker, u8::MAX, Fate::Arrives);
+            self.count_begun();
+        }
+        self.beat_all()
+    }
+
+    fn hear_beat(&mut self, nth: u8, fate: Fate) -> Verdict<Done> {
+        let Some(index) = pick(self.beats.len(), nth) else {
+            return Ok(Skipped);
+        };
+        let heartbeat = self.beats[index].clone();
+        if fate != Fate::Twice {
+            self.beats.remove(index);
+        }
+        if fate != Fate::Lost {
+            self.tell(Event::Heartbeat(Box::new(heartbeat)))?;
+        }
+        Ok(Happened)
+    }
+
+    fn hear_report(&mut self, nth: u8, fate: Fate) -> Verdict<Done> {
+        let Some(index) = pick(self.reports.len(), nth) else {
+            return Ok(Skipped);
+        };
+        let (worker, outcome) = self.reports[index].clone();
+        if fate != Fate::Twice {
+            self.reports.remove(index);
+        }
+        if fate != Fate::Lost {
+            let outcome = Box::new(outcome);
+            self.tell(Event::Reported { worker, outcome })?;
+        }
+        Ok(Happened)
+    }
+
+    pub(crate) fn beat_all(&mut self) -> Verdict<Done> {
+        for worker in 0..self.workers.len() {
+            self.happen_to(
+                worker,
+                Step::Beat {
+                    worker: 0,
+                    road: Road::Straight,
+                },
+            )?;
+        }
+        Ok(Happened)
+    }
+
+    fn join(&mut self, profile: u8) -> Done {
+        if self.workers.len() >= WORKERS_MAX {
+            return Skipped;
+        }
+        let profile = PROFILES[profile as usize % PROFILES.len()];
+        let name = self.new_worker_name();
+        self.workers.push(ModelWorker::new(&name, profile));
+        Happened
+    }
+
+    pub(crate) fn mail(&mut self, worker: usize, messages: u8, fate: Fate) -> Done {
+        let mut done = Skipped;
+        for _ in 0..messages {
+            let Some(mail) = self.workers[worker].inbox.pop_front() else {
+                break;
+            };
+            done = Happened;
+            let reply = match (fate, &mail) {
+                // A frame comes twice when a worker reconnects at the wrong moment.
+                (Fate::Twice, Mail::Frame(term, frame)) => {
+                    let copy = Mail::Frame(*term, frame.clone());
+                    self.workers[worker].read(copy);
+                    self.workers[worker].read(mail)
+                }
+                (Fate::Arrives | Fate::Twice, _) => self.workers[worker].read(mail),
+                (Fate::Lost, _) => Reply::Nothing,
+            };
+            match reply {
+                Reply::Nothing => {}
+                Reply::Beat => self.send_beat(worker),
+                Reply::All => {
+                    self.send_beat(worker);
+                    self.report_all(worker);
+                }
+            }
+        }
+        done
+    }
+
+    pub(crate) fn finish(&mut self, worker: usize, nth: u8, end: End) -> Done {
+        let running = self.workers[worker].running();
+        let Some(index) = pick(running.len(), nth) else {
+            return Skipped;
+        };
+        let spec = self.workers[worker].finish(running[index], end);
+        self.finished(worker, &spec);
+        let latest = self.workers[worker].outbox.values().next_back().cloned();
+        if let Some(outcome) = latest.filter(|_| !self.workers[worker].cut) {
+            let id = self.workers[worker].id.clone();
+            self.reports.push_back((id, outcome));
+        }
+        Happened
+    }
+
+    fn leave(&mut self, worker: usize) -> Verdict {
+        while self.finish(worker, 0, End::HandedBack) == Happened {}
+        self.report_all(worker);
+        let mut leaving = self.workers.remove(worker);
+        if leaving.state == WorkerState::Gone || leaving.cut {
+            return Ok(());
+        }
+        let goodbye = leaving.goodbye();
+        self.tell(Event::Heartbeat(Box::new(goodbye)))
+    }
+
+    fn pick_lane(&self, lane: u8, which: impl Fn(&LaneStream) -> bool) -> Option<Lane> {
+        let lanes = self.lanes.iter().filter(|(_, stream)| which(stream));
+        let lanes: Vec<&Lane> = lanes.map(|(lane, _)| lane).collect();
+        pick(lanes.len(), lane).map(|index| lanes[index].clone())
+    }
+
+    fn pick_worker(&self, step: Step) -> Option<usize> {
+        let which: fn(&ModelWorker) -> bool = match step {
+            Step::Mail { .. } => |worker| !worker.inbox.is_empty(),
+            Step::Finish { .. } => |worker| !worker.running().is_empty(),
+            Step::Repeat { .. } => |worker| !worker.outbox.is_empty() && !worker.cut,
+            Step::Cut { .. } => |worker| !worker.cut,
+            _ => |_| true,
+        };
+        let (Step::Beat { worker, .. }
+        | Step::Mail { worker, .. }
+        | Step::Finish { worker, .. }
+        | Step::Repeat { worker }
+        | Step::Drain { worker }
+        | Step::Leave { worker }
+        | Step::Crash { worker }
+        | Step::Cut { worker }) = step
+        else {
+            return None;
+        };
+        let workers = self.workers.iter().enumerate();
+        let workers = workers.filter(|(_, worker)| which(worker));
+        let workers: Vec<usize> = workers.map(|(index, _)| index).collect();
+        pick(workers.len(), worker).map(|index| workers[index])
+    }
+}
+
+fn pick(len: usize, selector: u8) -> Option<usize> {
+    (len > 0).then(|| selector as usize % len)
+}

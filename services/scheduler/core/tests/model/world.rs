@@ -1,0 +1,437 @@
+//! A small world around the core: streams, workers, and messages under way between them.
+//!
+//! Two schedulers are told the same and must do the same. What one does is judged and carried out; what
+//! it asks for is answered by later steps, in any order, late, twice or not at all.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use rota_scheduler_core::{Action, Event, Options, Scheduler};
+use rota_wire::dispatch::{Ending, Outcome};
+use rota_wire::event::Event as Told;
+use rota_wire::fleet::{Heartbeat, WorkerState};
+use rota_wire::options::Backoff;
+use rota_wire::task::Recheck;
+use rota_wire::{
+    Kind, Lane, Micros, Priority, Span, TaskId, TaskOptions, TaskSpec, Term, WorkerId,
+};
+
+use super::judge::{Final, Judge, Stored, Verdict, rule};
+use super::lane::LaneStream;
+use super::narrate;
+use super::step::Step;
+use super::worker::{Mail, ModelWorker, PROFILES};
+
+const LANES: [(&str, u8); 5] = [("a", 1), ("a", 9), ("b", 5), ("c", 5), ("c", 6)];
+/// Messages under way, at most; of more the oldest are lost.
+const UNDER_WAY_MAX: usize = 64;
+
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) now: Micros,
+    pub(crate) options: Options,
+    pub(crate) term: Term,
+    pub(crate) scheduler: Scheduler,
+    twin: Scheduler,
+    pub(crate) judge: Judge,
+    pub(crate) lanes: BTreeMap<Lane, LaneStream>,
+    pub(crate) stored: Stored,
+    /// Retries that are not due yet, one for each task.
+    pub(crate) schedule: BTreeMap<TaskId, (Micros, TaskSpec)>,
+    /// Every task that was ever submitted.
+    pub(crate) tasks: Vec<TaskSpec>,
+    pub(crate) workers: Vec<ModelWorker>,
+    pub(crate) beats: VecDeque<Heartbeat>,
+    pub(crate) reports: VecDeque<(WorkerId, Outcome)>,
+    pub(crate) look_ups: VecDeque<(u64, TaskId)>,
+    pub(crate) stores: VecDeque<Store>,
+    pub(crate) openings: VecDeque<Opening>,
+    pub(crate) answers_to_lose: u32,
+    /// Whether messages or answers between server and scheduler were ever lost in this term.
+    pub(crate) astray: bool,
+    /// How often each attempt was begun and not handed back.
+    pub(crate) begun: BTreeMap<(TaskId, u32), u32>,
+    pub(crate) log: Vec<String>,
+    narrates: Narrates,
+    turn: Vec<Action>,
+    next_seq: u64,
+    next_worker: u32,
+}
+
+/// Whether what happens is written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Narrates {
+    Nothing,
+    All,
+}
+
+#[derive(Debug)]
+pub(crate) enum Opening {
+    Lane(Lane),
+    Listed,
+}
+
+/// Something that is being stored.
+#[derive(Debug, Clone)]
+pub(crate) struct Store {
+    pub(crate) seq: u64,
+    pub(crate) what: What,
+    pub(crate) done: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum What {
+    Retry(Arc<TaskSpec>, Span),
+    DeadLetter(TaskId),
+}
+
+impl World {
+    pub(crate) fn new(options: Options, narrates: Narrates) -> Verdict<Self> {
+        let (now, term) = (Micros(1_000_000_000), Term(1));
+        let scheduler = || Scheduler::new(options, term, 42, now, BTreeSet::new(), &mut Vec::new());
+        let mut world = Self {
+            now,
+            options,
+            term,
+            scheduler: scheduler(),
+            twin: scheduler(),
+            judge: Judge::new(options, term, now, BTreeSet::new()),
+            lanes: LANES
+                .iter()
+                .map(|(kind, level)| (lane(kind, *level), LaneStream::default()))
+                .collect(),
+            stored: Stored::default(),
+            schedule: BTreeMap::new(),
+            tasks: Vec::new(),
+            workers: Vec::new(),
+            beats: VecDeque::new(),
+            reports: VecDeque::new(),
+            look_ups: VecDeque::new(),
+            stores: VecDeque::new(),
+            openings: VecDeque::from([Opening::Listed]),
+            answers_to_lose: 0,
+            astray: false,
+            begun: BTreeMap::new(),
+            log: Vec::new(),
+            narrates,
+            turn: Vec::new(),
+            next_seq: 1,
+            next_worker: 1,
+        };
+        world.end_turn()?;
+        for profile in [PROFILES[0], PROFILES[2]] {
+            let name = world.new_worker_name();
+            world.workers.push(ModelWorker::new(&name, profile));
+        }
+        world.step(Step::BeatAll)?;
+        Ok(world)
+    }
+
+    /// Replaces the scheduler. Its look-ups are forgotten and its consumers wait to be reset.
+    pub(crate) fn replace_scheduler(&mut self, expected: BTreeSet<WorkerId>) -> Verdict {
+        self.term = Term(self.term.0 + 1);
+        self.note(|| "a new scheduler".to_owned());
+        let (options, term, now) = (self.options, self.term, self.now);
+        self.turn.clear();
+        self.scheduler = Scheduler::new(options, term, 42, now, expected.clone(), &mut self.turn);
+        self.twin = Scheduler::new(options, term, 42, now, expected.clone(), &mut Vec::new());
+        self.judge = Judge::new(options, term, now, expected);
+        self.astray = false;
+        self.look_ups.clear();
+        self.stores.clear();
+        self.openings.clear();
+        for (lane, stream) in &mut self.lanes {
+            (stream.open, stream.credits, stream.lost) = (false, 0, 0);
+            // A new leader has to be told how far earlier ones came; it cannot know by itself.
+            stream.forgotten = false;
+            if !stream.is_empty() {
+                self.openings.push_back(Opening::Lane(lane.clone()));
+            }
+        }
+        self.openings.push_back(Opening::Listed);
+        self.end_turn()
+    }
+
+    /// Tells the schedulers of an event.
+    pub(crate) fn tell(&mut self, event: Event) -> Verdict {
+        self.note(|| format!("  told: {}", narrate::event(&event)));
+        let (mut actions, mut twins) = (Vec::new(), Vec::new());
+        self.scheduler
+            .handle_event(self.now, event.clone(), &mut actions);
+        if let Event::Heartbeat(heartbeat) = &event {
+            self.judge.answered(&heartbeat.worker);
+            let mut heard = self.scheduler.workers();
+            // Of too many workers some are not heard.
+            if heard.any(|id| *id == heartbeat.worker) || heartbeat.state == WorkerState::Gone {
+                self.judge.heard(heartbeat);
+            }
+        }
+        self.twin.handle_event(self.now, event, &mut twins);
+        self.take_actions(actions, twins)
+    }
+
+    pub(crate) fn time_out(&mut self) -> Verdict {
+        if self.scheduler.next_deadline() > self.now {
+            return Ok(());
+        }
+        let (mut actions, mut twins) = (Vec::new(), Vec::new());
+        self.scheduler.handle_timeout(self.now, &mut actions);
+        self.twin.handle_timeout(self.now, &mut twins);
+        self.take_actions(actions, twins)?;
+        rule(self.scheduler.next_deadline() > self.now, || {
+            "something is still due after a time-out".to_owned()
+        })
+    }
+
+    /// Lets the scheduler decide, and does what it wants.
+    pub(crate) fn end_turn(&mut self) -> Verdict {
+        let (mut actions, mut twins) = (Vec::new(), Vec::new());
+        self.scheduler.dispatch(&mut actions);
+        self.twin.dispatch(&mut twins);
+        self.take_actions(actions, twins)?;
+        for action in std::mem::take(&mut self.turn) {
+            if !matches!(action, Action::Tell(Told::Counted(_))) {
+                self.note(|| format!("  does: {}", narrate::action(&action)));
+            }
+            self.judge.judge(self.now, &action, &self.stored)?;
+            self.carry_out(action);
+        }
+        self.look_around()
+    }
+
+    fn take_actions(&mut self, actions: Vec<Action>, twins: Vec<Action>) -> Verdict {
+        rule(actions == twins, || {
+            format!("told the same, {actions:?} and {twins:?}")
+        })?;
+        self.turn.extend(actions);
+        self.scheduler.check()
+    }
+
+    fn look_around(&mut self) -> Verdict {
+        let (found, known) = (self.scheduler.tasks_in_memory(), self.judge.known());
+        rule(found == known, || {
+            format!("{found} tasks in memory, {known} delivered and not acked")
+        })?;
+        for (lane, stream) in &self.lanes {
+            if stream.open
+                && let Some(seq) = stream.forgotten(|seq| self.judge.knows(seq))
+            {
+                return Err(format!("#{seq} of {lane} was delivered and is forgotten"));
+            }
+        }
+        // What was given back and went astray keeps its place while others come.
+        rule(self.astray || known <= self.options.tasks_max, || {
+            format!("{known} tasks in memory")
+        })?;
+        let heard = self.scheduler.workers().count();
+        rule(heard <= self.options.workers_max, || {
+            format!("{heard} workers")
+        })
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::CallRoll => {
+                let term = self.term;
+                for worker in self.workers.iter_mut().filter(|worker| !worker.cut) {
+                    worker.inbox.push_back(Mail::RollCall(term));
+                }
+            }
+            Action::OpenLane { lane } => self.openings.push_front(Opening::Lane(lane)),
+            Action::Pull { lane, count } => {
+                if let Some(stream) = self.lanes.get_mut(&lane).filter(|stream| stream.open) {
+                    stream.credits += count;
+                }
+            }
+            Action::Assign(frame) => {
+                let term = self.term;
+                let mut workers = self.workers.iter_mut();
+                let found = workers.find(|worker| worker.id == frame.worker && !worker.cut);
+                if let Some(worker) = found {
+                    worker.inbox.push_back(Mail::Frame(term, frame));
+                }
+            }
+            Action::Ack { seq } => self.answer(seq, LaneStream::ack),
+            Action::Nak { seq } => self.answer(seq, LaneStream::nak),
+            Action::LookUp { seq, task } => self.look_ups.push_back((seq, task.id.clone())),
+            Action::StoreRetry { seq, task, wait } => {
+                let what = What::Retry(task, wait);
+                self.stores.push_back(Store {
+                    seq,
+                    what,
+                    done: false,
+                });
+            }
+            Action::Bury { seq, task, .. } => {
+                let what = What::DeadLetter(task.id.clone());
+                self.stores.push_back(Store {
+                    seq,
+                    what,
+                    done: false,
+                });
+            }
+            Action::Tell(_) => {}
+        }
+    }
+
+    fn answer(&mut self, seq: u64, answer: impl Fn(&mut LaneStream, u64)) {
+        let mut lanes = self.lanes.values_mut();
+        let Some(lane) = lanes.find(|lane| lane.spec(seq).is_some()) else {
+            return;
+        };
+        if self.answers_to_lose > 0 {
+            self.answers_to_lose -= 1;
+            self.astray = true;
+            lane.lose_track(seq);
+        } else {
+            answer(lane, seq);
+        }
+    }
+
+    /// Puts a message into its lane, which the scheduler finds if it has not opened it yet.
+    pub(crate) fn enqueue(&mut self, spec: TaskSpec) {
+        let lane = Lane {
+            kind: spec.kind.clone(),
+            priority: spec.options.priority,
+        };
+        let mut openings = self.openings.iter();
+        let awaited = openings.any(|opening| matches!(opening, Opening::Lane(l) if *l == lane));
+        let stream = self.lanes.entry(lane.clone()).or_default();
+        stream.store(self.next_seq, spec);
+        if !stream.open && !awaited {
+            self.openings.push_back(Opening::Lane(lane));
+        }
+        self.next_seq += 1;
+    }
+
+    pub(crate) fn new_task(&mut self, lane: u8, attempts: u32) -> TaskSpec {
+        let lane = lane as usize % self.lanes.len();
+        let lane = self.lanes.keys().nth(lane).expect("counted round").clone();
+        let id = format!("t{}", self.tasks.len() + 1);
+        let spec = TaskSpec {
+            id: TaskId::parse(&id).expect("a good id"),
+            kind: lane.kind,
+            submitted: self.now,
+            attempt: 1,
+            recheck: Recheck::Fresh,
+            options: TaskOptions {
+                priority: lane.priority,
+                attempts,
+                backoff: Backoff {
+                    first: Span::from_ms(20),
+                    cap: Span::from_ms(200),
+                },
+                ..TaskOptions::default()
+            },
+        };
+        self.tasks.push(spec.clone());
+        spec
+    }
+
+    pub(crate) fn new_worker_name(&mut self) -> String {
+        self.next_worker += 1;
+        format!("w{}", self.next_worker - 1)
+    }
+
+    /// What an attempt leaves behind when it has ended, and its report.
+    pub(crate) fn finished(&mut self, worker: usize, spec: &TaskSpec) {
+        self.count_begun();
+        let outcome = self.workers[worker].outbox.values().next_back().cloned();
+        let Some(outcome) = outcome else {
+            return;
+        };
+        match outcome.ending {
+            Ending::Stored => {
+                self.stored
+                    .results
+                    .entry(spec.id.clone())
+                    .or_insert(Final::Completed);
+            }
+            Ending::Returned { .. } => {
+                let begun = self.begun.get_mut(&(spec.id.clone(), spec.attempt));
+                *begun.expect("it has begun") -= 1;
+            }
+            Ending::Failed(_) => {}
+        }
+    }
+
+    pub(crate) fn count_begun(&mut self) {
+        for spec in self.workers.iter_mut().flat_map(ModelWorker::take_begun) {
+            *self
+                .begun
+                .entry((spec.id.clone(), spec.attempt))
+                .or_default() += 1;
+        }
+    }
+
+    /// Sends all that a worker has not been told to be settled.
+    pub(crate) fn report_all(&mut self, worker: usize) {
+        let worker = &self.workers[worker];
+        if !worker.cut {
+            let outcomes = worker.outbox.values();
+            self.reports
+                .extend(outcomes.map(|outcome| (worker.id.clone(), outcome.clone())));
+        }
+        while self.reports.len() > UNDER_WAY_MAX {
+            self.reports.pop_front();
+        }
+    }
+
+    pub(crate) fn send_beat(&mut self, worker: usize) {
+        let worker = &mut self.workers[worker];
+        let heartbeat = worker.heartbeat();
+        if !worker.cut {
+            self.beats.push_back(heartbeat);
+        }
+        while self.beats.len() > UNDER_WAY_MAX {
+            self.beats.pop_front();
+        }
+    }
+
+    /// Does what is being stored.
+    pub(crate) fn store(&mut self, store: &Store) {
+        match &store.what {
+            What::Retry(spec, wait) => {
+                self.stored.retried.insert(store.seq);
+                let due = self.now.plus(*wait);
+                self.schedule
+                    .insert(spec.id.clone(), (due, TaskSpec::clone(spec)));
+            }
+            What::DeadLetter(id) => {
+                self.stored.dead.insert(id.clone());
+                self.stored
+                    .results
+                    .entry(id.clone())
+                    .or_insert(Final::Failed);
+            }
+        }
+    }
+
+    /// Puts into their lanes what has waited long enough.
+    pub(crate) fn fire_schedule(&mut self) {
+        let due: Vec<TaskId> = self
+            .schedule
+            .iter()
+            .filter(|(_, (due, _))| *due <= self.now)
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in due {
+            if let Some((_, spec)) = self.schedule.remove(&id) {
+                self.enqueue(spec);
+            }
+        }
+    }
+
+    pub(crate) fn note(&mut self, what: impl FnOnce() -> String) {
+        if self.narrates == Narrates::All {
+            self.log.push(what());
+        }
+    }
+}
+
+fn lane(kind: &str, level: u8) -> Lane {
+    Lane {
+        kind: Kind::parse(kind).expect("a good kind"),
+        priority: Priority::new(level).expect("0 to 9"),
+    }
+}

@@ -1,0 +1,152 @@
+//! Properties of the core, over sequences of steps in a small model of the world.
+//!
+//! Safety is judged after every turn (`model::judge`), liveness after the world has calmed down
+//! (`model::calm`). A failing sequence is shrunk, told turn by turn, and kept in
+//! `properties.regressions`, from where it is replayed first. `PROPTEST_CASES` sets how many are tried.
+
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+use rota_scheduler_core::Options;
+use rota_wire::Span;
+
+use model::judge::Verdict;
+use model::step::{Step, Steps, any_steps, peaceful_steps};
+use model::world::{Narrates, World};
+
+mod model {
+    //! A small model of everything around the core.
+
+    pub(crate) mod calm;
+    pub(crate) mod happen;
+    pub(crate) mod judge;
+    pub(crate) mod lane;
+    pub(crate) mod narrate;
+    pub(crate) mod step;
+    pub(crate) mod worker;
+    pub(crate) mod world;
+}
+
+const STEPS_MAX: usize = 200;
+
+fn config(cases: u32) -> ProptestConfig {
+    let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/properties.regressions");
+    let mut config = ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(kept))),
+        max_shrink_iters: 20_000,
+        ..ProptestConfig::default()
+    };
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = cases;
+    }
+    config
+}
+
+/// A short roll call, so that most of a sequence comes after it.
+fn plain() -> Options {
+    Options {
+        roll_call: Span::from_ms(300),
+        ..Options::default()
+    }
+}
+
+/// Small limits, so that they are met.
+fn options() -> impl Strategy<Value = Options> {
+    let tasks_max = prop_oneof![3 => Just(1_000_usize), 1 => 1..8_usize];
+    let workers_max = prop_oneof![3 => Just(100_usize), 1 => 2..4_usize];
+    let look_ahead = 1..6_u32;
+    (tasks_max, workers_max, look_ahead, 1..4_u32).prop_map(
+        |(tasks_max, workers_max, look_ahead, losses_max)| Options {
+            tasks_max,
+            workers_max,
+            look_ahead,
+            losses_max,
+            frame_tasks_max: 2,
+            frame_bytes_max: 50,
+            ..plain()
+        },
+    )
+}
+
+/// Runs a sequence and then lets the world calm down.
+fn run(options: Options, steps: &[Step], narrates: Narrates) -> (Verdict, World) {
+    let mut world = World::new(options, narrates).expect("nothing has happened yet");
+    let verdict = steps
+        .iter()
+        .try_for_each(|step| world.step(*step).map(drop));
+    let verdict = verdict.and_then(|()| world.calm_down());
+    (verdict, world)
+}
+
+/// Tells how it came to a broken rule.
+fn failure(options: Options, steps: &[Step], broken: &str) -> TestCaseError {
+    let (_, world) = run(options, steps, Narrates::All);
+    TestCaseError::fail(format!("{broken}\n{}\n=> {broken}", world.log.join("\n")))
+}
+
+proptest! {
+    #![proptest_config(config(1_000))]
+
+    #[test]
+    fn every_task_comes_to_one_end_whatever_happens(
+        options in options(),
+        Steps(steps) in any_steps(STEPS_MAX),
+    ) {
+        if let (Err(broken), _) = run(options, &steps, Narrates::Nothing) {
+            return Err(failure(options, &steps, &broken));
+        }
+    }
+
+    #[test]
+    fn nothing_runs_twice_because_the_scheduler_is_replaced(Steps(steps) in peaceful_steps(STEPS_MAX)) {
+        let mut world = World::new(plain(), Narrates::Nothing)
+            .expect("nothing has happened yet");
+        let mut all = Vec::new();
+        for step in &steps {
+            all.push(*step);
+            if let Step::Pass { .. } = step {
+                all.push(Step::BeatAll);
+            }
+        }
+        let verdict = all.iter().try_for_each(|step| {
+            world.step(*step)?;
+            match world.begun.iter().find(|(_, times)| **times > 1) {
+                None => Ok(()),
+                Some(((task, attempt), _)) => Err(format!("{task} attempt {attempt} runs twice")),
+            }
+        });
+        if let Err(broken) = verdict.and_then(|()| world.calm_down()) {
+            return Err(failure(plain(), &all, &broken));
+        }
+    }
+}
+
+#[test]
+fn random_steps_reach_every_corner_of_the_model() {
+    // A generator that no longer produces some step, or only skipped ones, would prove nothing.
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+    use std::collections::BTreeMap;
+
+    let mut runner = TestRunner::deterministic();
+    let mut happened: BTreeMap<String, [u32; 2]> = BTreeMap::new();
+    for _ in 0..100 {
+        let steps = any_steps(STEPS_MAX)
+            .new_tree(&mut runner)
+            .expect("no filters")
+            .current();
+        let mut world = World::new(plain(), Narrates::Nothing).expect("nothing has happened yet");
+        for step in steps.0 {
+            let done = world.step(step).expect("no rule is broken");
+            let name = format!("{step:?}");
+            let name = name.split([' ', '{']).next().unwrap_or_default().to_owned();
+            let skipped = done == model::happen::Done::Skipped;
+            happened.entry(name).or_default()[usize::from(skipped)] += 1;
+        }
+    }
+    println!("happened and skipped: {happened:?}");
+    assert_eq!(happened.len(), 27, "{happened:?}");
+    assert!(
+        happened.values().all(|[happened, _]| *happened >= 20),
+        "{happened:?}"
+    );
+}

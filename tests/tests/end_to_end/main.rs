@@ -1,0 +1,23 @@
+//! What Rota promises, tried on the real binaries and a real nats-server that are killed, stopped and
+//! restarted under load.
+//!
+//! One binary with all scenarios, so that it is linked once. Each module is a subject:
+//!
+//! - `front_door`: submitting with nothing but NATS, ids, what a result and a command are told
+//! - `attempts`: failures, retries, time limits, dead letters
+//! - `order`: which task runs next, and where
+//! - `workers`: killed, paused, drained and poisoned workers
+//! - `services`: the scheduler, the submitter and the server killed under load
+//! - `wire`: a cable between a worker and the server, to be cut
+//! - `refusals`: bad submissions, garbage between the services, unfit servers and configurations
+
+// Clippy allows these in test functions, but does not see that what they call are tests too.
+#![allow(clippy::unwrap_used)]
+
+mod attempts;
+mod front_door;
+mod order;
+mod refusals;
+mod services;
+mod wire;
+mod workers;
