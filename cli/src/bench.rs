@@ -79,8 +79,14 @@ pub(crate) async fn run(args: Args, shutdown: Shutdown) -> Result<(), Failure> {
 
 async fn measure(bus: &Bus, args: &Args) -> anyhow::Result<Figures> {
     let patience = args.patience.duration();
-    let warm = load::run(bus, WARM_UP, 0, patience).await.context("warming up")?;
-    ensure!(warm.missing() == 0, "{} tasks of the warm-up have no result", warm.missing());
+    let warm = load::run(bus, WARM_UP, 0, patience)
+        .await
+        .context("warming up")?;
+    ensure!(
+        warm.missing() == 0,
+        "{} tasks of the warm-up have no result",
+        warm.missing()
+    );
     let trace = load::run(bus, args.tasks, args.rate, patience).await?;
     Ok(Figures::of(&trace, args))
 }

@@ -31,6 +31,8 @@ use crate::children::{self, Children, SINGLE};
 
 /// Lines that wait to be printed; then the services that print wait.
 const LINES_MAX: usize = 4_096;
+const STOPPING: &str = "stopping: submitter, then workers, scheduler, monitor, nats-server; \
+                        Ctrl-C again ends at once";
 /// How long the last lines may take to be printed.
 const LAST_LINES_LIMIT: Duration = Duration::from_secs(2);
 
@@ -127,7 +129,7 @@ impl Up {
 
     /// In the order in which work flows: no new tasks, then those that run, then those who record it.
     async fn drain(&mut self) {
-        self.console.say("stopping: submitter, then workers, scheduler, monitor, nats-server; Ctrl-C again ends at once");
+        self.console.say(STOPPING);
         let workers: Vec<&str> = self.workers.iter().map(String::as_str).collect();
         for names in [&["submitter"][..], &workers, &["scheduler"], &["monitor"]] {
             let running: Vec<&str> = names

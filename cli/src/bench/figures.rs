@@ -43,7 +43,9 @@ impl Figures {
             .published
             .iter()
             .filter_map(|(seq, at)| Some((*at, *trace.results.get(seq)?)));
-        let to_start = pairs.clone().filter_map(|(at, times)| Some((at, times.started?)));
+        let to_start = pairs
+            .clone()
+            .filter_map(|(at, times)| Some((at, times.started?)));
         let to_result = pairs.map(|(at, times)| (at, times.result));
         let seconds = trace.took.as_secs_f64();
         Self {
@@ -79,12 +81,34 @@ impl Quantiles {
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { tasks, workers, slots, rate, seconds, tasks_per_second, .. } = self;
-        let offered = if *rate == 0 { "as fast as taken".to_owned() } else { format!("{rate}/s") };
-        writeln!(f, "{tasks} tasks, {workers} workers of {slots} slots, offered {offered}")?;
+        let Self {
+            tasks,
+            workers,
+            slots,
+            rate,
+            seconds,
+            tasks_per_second,
+            ..
+        } = self;
+        let offered = if *rate == 0 {
+            "as fast as taken".to_owned()
+        } else {
+            format!("{rate}/s")
+        };
+        writeln!(
+            f,
+            "{tasks} tasks, {workers} workers of {slots} slots, offered {offered}"
+        )?;
         writeln!(f, "{tasks_per_second:.0} tasks a second ({seconds:.2} s)")?;
-        writeln!(f, "{:<20}{:>10}{:>10}{:>10}", "milliseconds", "p50", "p99", "max")?;
-        for (name, q) in [("publish to start", &self.to_start_ms), ("publish to result", &self.to_result_ms)] {
+        writeln!(
+            f,
+            "{:<20}{:>10}{:>10}{:>10}",
+            "milliseconds", "p50", "p99", "max"
+        )?;
+        for (name, q) in [
+            ("publish to start", &self.to_start_ms),
+            ("publish to result", &self.to_result_ms),
+        ] {
             writeln!(f, "{name:<20}{:>10.2}{:>10.2}{:>10.2}", q.p50, q.p99, q.max)?;
         }
         write!(f, "lost {}, doubled {}", self.lost, self.doubled)

@@ -23,7 +23,12 @@ impl BenchFleet {
     pub(crate) async fn start(args: &Args) -> anyhow::Result<Self> {
         let server = NatsServer::start(ServerOptions::default()).await?;
         let (mut supervisor, mut lines) = Supervisor::new(LINES_MAX);
-        let mut log = args.log.as_ref().map(File::create).transpose().context("creating the log")?;
+        let mut log = args
+            .log
+            .as_ref()
+            .map(File::create)
+            .transpose()
+            .context("creating the log")?;
         let reading = async move {
             while let Some(line) = lines.recv().await {
                 if let Some(log) = &mut log {
@@ -48,8 +53,13 @@ impl BenchFleet {
             prefix: Prefix::default(),
         };
         let bus = Bus::connect(options).await?;
-        bus.ensure_streams(rota_bus::StreamOptions::default()).await?;
-        Ok(Self { bus, supervisor, server })
+        bus.ensure_streams(rota_bus::StreamOptions::default())
+            .await?;
+        Ok(Self {
+            bus,
+            supervisor,
+            server,
+        })
     }
 
     pub(crate) fn bus(&self) -> &Bus {
@@ -57,7 +67,9 @@ impl BenchFleet {
     }
 
     pub(crate) async fn stop(&mut self) {
-        self.supervisor.stop_all_in_order(&["submitter"], STOP_GRACE).await;
+        self.supervisor
+            .stop_all_in_order(&["submitter"], STOP_GRACE)
+            .await;
         // The store is temporary and goes with the value; a server that does not stop is killed with it.
         let _ = self.server.stop().await;
     }
@@ -66,10 +78,21 @@ impl BenchFleet {
 /// Every service as a subcommand of this program.
 fn processes(args: &Args) -> Vec<(String, Vec<String>)> {
     let service = |name: &str| (name.to_owned(), vec![name.to_owned()]);
-    let mut all = vec![service("submitter"), service("scheduler"), service("monitor")];
+    let mut all = vec![
+        service("submitter"),
+        service("scheduler"),
+        service("monitor"),
+    ];
     for number in 1..=args.workers {
         let name = format!("w{number}");
-        let flags = ["worker", "--builtin", "--name", &name, "--slots", &args.slots.to_string()];
+        let flags = [
+            "worker",
+            "--builtin",
+            "--name",
+            &name,
+            "--slots",
+            &args.slots.to_string(),
+        ];
         all.push((name.clone(), flags.map(str::to_owned).to_vec()));
     }
     all

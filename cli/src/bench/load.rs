@@ -34,7 +34,10 @@ pub(crate) struct TaskTimes {
 
 impl Trace {
     pub(crate) fn missing(&self) -> u64 {
-        self.published.keys().filter(|seq| !self.results.contains_key(seq)).count() as u64
+        self.published
+            .keys()
+            .filter(|seq| !self.results.contains_key(seq))
+            .count() as u64
     }
 }
 
@@ -54,10 +57,18 @@ pub(crate) async fn run(
         publishing.await.context("publishing")??
     } else {
         // Results have stopped coming: the publisher is given its own limit to say why.
-        timeout(patience, publishing).await.context("publishing did not end")?.context("publishing")??
+        timeout(patience, publishing)
+            .await
+            .context("publishing did not end")?
+            .context("publishing")??
     };
     let took = collected.last.duration_since(begin);
-    Ok(Trace { published, results: collected.results, doubled: collected.doubled, took })
+    Ok(Trace {
+        published,
+        results: collected.results,
+        doubled: collected.doubled,
+        took,
+    })
 }
 
 async fn publish(
@@ -105,14 +116,26 @@ async fn collect(
     tasks: u64,
     patience: Duration,
 ) -> Collected {
-    let mut collected = Collected { results: BTreeMap::new(), doubled: 0, last: Instant::now() };
+    let mut collected = Collected {
+        results: BTreeMap::new(),
+        doubled: 0,
+        last: Instant::now(),
+    };
     while (collected.results.len() as u64) < tasks {
-        let Ok(Some(message)) = timeout(patience, subscription.next()).await else { break };
+        let Ok(Some(message)) = timeout(patience, subscription.next()).await else {
+            break;
+        };
         let result = Micros::now();
         let started = message.headers.value(STARTED).and_then(Micros::parse);
-        let Some(seq) = message.headers.value(ID).and_then(|id| id.parse().ok()) else { continue };
+        let Some(seq) = message.headers.value(ID).and_then(|id| id.parse().ok()) else {
+            continue;
+        };
         collected.last = Instant::now();
-        if collected.results.insert(seq, TaskTimes { started, result }).is_some() {
+        if collected
+            .results
+            .insert(seq, TaskTimes { started, result })
+            .is_some()
+        {
             collected.doubled += 1;
         }
     }

@@ -24,11 +24,7 @@ fn ctrl_c_drains_in_order_and_leaves_nothing_behind() {
                 .strip_suffix(" stopped")
         })
         .collect();
-    assert_eq!(
-        stopped,
-        ["submitter", "w1", "w2", "scheduler", "monitor"],
-        "task {id}"
-    );
+    assert_eq!(stopped, ["submitter", "w1", "w2", "scheduler", "monitor"],);
     assert!(
         up.seen.last().unwrap().contains("nats-server stopped"),
         "{:#?}",

@@ -418,7 +418,9 @@ fn client_options(
 /// What has arrived already. Not subject to tokio's turn-taking, which would hide some of it: callers
 /// bound their own turns.
 pub(crate) fn arrived(messages: &mut Subscriber) -> Option<async_nats::Message> {
-    tokio::task::unconstrained(messages.next()).now_or_never().flatten()
+    tokio::task::unconstrained(messages.next())
+        .now_or_never()
+        .flatten()
 }
 
 /// What the client tells about the connection becomes a change of [`Link`].
@@ -430,12 +432,22 @@ fn note(event: &Event, changes: &watch::Sender<Link>) {
         }
         Event::Disconnected => {
             warn!("connection to nats-server lost");
-            changes.send_modify(|link| *link = Link { up: false, breaks: link.breaks + 1 });
+            changes.send_modify(|link| {
+                *link = Link {
+                    up: false,
+                    breaks: link.breaks + 1,
+                }
+            });
         }
         // The end of this process' own making.
         Event::Closed => {
             debug!("connection to nats-server closed");
-            changes.send_modify(|link| *link = Link { up: false, breaks: link.breaks + 1 });
+            changes.send_modify(|link| {
+                *link = Link {
+                    up: false,
+                    breaks: link.breaks + 1,
+                }
+            });
         }
         Event::SlowConsumer(subscription) => {
             warn!(subscription, "too slow: messages were dropped");

@@ -8,14 +8,15 @@ use rota_wire::result::FinalState;
 #[tokio::test]
 async fn a_task_that_fails_twice_completes_with_its_third_attempt_after_the_backoff() {
     let (rota, _head) = Installation::start_with_head().await;
-    let script = r#"date +%s%N >> "$DIR/starts"; [ "$ROTA_ATTEMPT" -ge 3 ] || exit 1; echo good"#;
+    let script =
+        r#"echo "$ROTA_ATTEMPT" >> "$DIR/starts"; [ "$ROTA_ATTEMPT" -ge 3 ] || exit 1; echo good"#;
     let handlers = rota.handlers("w", &[Handler::sh("flaky", script)]);
     let _worker = rota.worker("w", &["--handlers", &handlers]);
     let id = rota.submit("flaky", &[(BACKOFF, "1s..1s")], "input").await;
     let (result, output) = rota.result(&id).await;
     assert_eq!((result.state, result.attempts), (FinalState::Completed, 3));
     assert_eq!(&output[..], b"good\n");
-    assert_eq!(rota.lines("starts").len(), 3);
+    assert_eq!(rota.lines("starts"), ["1", "2", "3"]);
     // Each retry went into the schedule and came out of it again: both are messages there.
     let schedule = rota.state(StreamName::Schedule).await.unwrap();
     assert_eq!(schedule.last_sequence, 4, "two retries");
@@ -97,6 +98,10 @@ async fn a_task_whose_attempts_are_used_up_fails_and_leaves_a_letter() {
 
 #[tokio::test]
 async fn an_attempt_over_its_time_is_ended_although_its_child_ignores_term_and_nothing_is_left() {
+    if !cfg!(target_os = "linux") {
+        println!("SKIPPED: the processes of a command are found in /proc, which is not here");
+        return;
+    }
     let (rota, _head) = Installation::start_with_head().await;
     let script =
         r#"trap "" TERM; sh -c 'trap "" TERM; echo in >> "$DIR/in"; sleep 60' & wait; sleep 60"#;

@@ -146,6 +146,20 @@ async fn garbage_on_every_internal_subject_disturbs_nobody() {
     }
 }
 
+/// Two bytes are enough for a roll call of a term that nobody has won.
+#[tokio::test]
+async fn a_roll_call_of_a_term_that_never_was_does_not_turn_the_workers_from_their_leader() {
+    let (rota, head) = Installation::start_with_head().await;
+    let _worker = rota.worker("w", &["--builtin"]);
+    head[1].until_said("roll called", LIMIT).await;
+    let mut client = rota.raw();
+    client.publish("rota.scheduler.roll", &[1, 100]);
+    client.flush();
+    let ids = rota.submit_many("echo", &[], "after", 10).await;
+    rota.completed(&ids).await;
+    rota.until_settled(10, LIMIT).await;
+}
+
 /// Bytes that are no frame: nothing, other versions, the right version with nonsense, and a lot of it.
 fn garbage() -> Vec<Vec<u8>> {
     let noise = |count: usize, first: u8| {
