@@ -81,8 +81,8 @@ async fn publish(
     let mut published = BTreeMap::new();
     let mut under_way = FuturesUnordered::new();
     for number in 0..tasks {
-        if rate > 0 {
-            let due = begin + Duration::from_nanos(number.saturating_mul(1_000_000_000) / rate);
+        if let Some(nanos) = number.saturating_mul(1_000_000_000).checked_div(rate) {
+            let due = begin + Duration::from_nanos(nanos);
             if due > Instant::now() {
                 sleep_until(due).await;
             }

@@ -19,10 +19,11 @@
 //!   revoked. So what the scheduler finds missing in a heartbeat is missing.
 //! - An outcome is reported until it is settled, under the newest holding of its delivery.
 //! - Of a revoked delivery nothing is ever said. Its attempt keeps its slot until it has ended.
-//! - Nothing of an older term than the newest seen has any effect.
+//! - Only what the leading scheduler sends has any effect.
 
 mod action;
 mod event;
+mod gate;
 mod outbox;
 mod pulse;
 pub(crate) mod running;
@@ -34,11 +35,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rota_wire::dispatch::{Assign, Assignment, Ending, Report};
-use rota_wire::fleet::{self, FrameMark, RollCall, Stage, WorkerState};
-use rota_wire::{Holding, Kind, TaskId, Term};
+use rota_wire::fleet::{self, FrameMark, Stage, WorkerState};
+use rota_wire::{Holding, Kind, TaskId};
 
 pub(crate) use action::{Action, Note};
 pub(crate) use event::{AttemptEnd, AttemptNumber, Event, ReadySeq};
+use gate::{Command, Gate};
 use outbox::Outbox;
 pub(crate) use pulse::Profile;
 use pulse::Pulse;
@@ -58,7 +60,7 @@ const UNKNOWN_KIND: &str = "the worker does not handle this kind";
 #[derive(Debug)]
 pub(crate) struct Agent {
     phase: Phase,
-    term: Term,
+    gate: Gate,
     seen: Option<FrameMark>,
     held: BTreeMap<ReadySeq, Accepted>,
     attempts: BTreeMap<AttemptNumber, Occupant>,
@@ -119,7 +121,7 @@ impl Agent {
     pub(crate) fn new(profile: Profile, stop_wait: Duration) -> Self {
         Self {
             phase: Phase::Up,
-            term: Term::default(),
+            gate: Gate::default(),
             seen: None,
             held: BTreeMap::new(),
             attempts: BTreeMap::new(),
@@ -133,10 +135,11 @@ impl Agent {
 
     pub(crate) fn handle_event(&mut self, now: Duration, event: Event, actions: &mut Vec<Action>) {
         match event {
-            Event::Assigned(frame) => self.handle_assign(frame, actions),
-            Event::RollCalled(RollCall { term }) => {
-                if self.is_current(term, actions) {
-                    self.repeat_all();
+            Event::Assigned(frame) => self.handle_command(Command::Assign(frame), actions),
+            Event::RollCalled(call) => self.handle_command(Command::RollCall(call), actions),
+            Event::TermRead(leads) => {
+                for command in self.gate.answer(leads, actions) {
+                    self.obey(command, actions);
                 }
             }
             Event::LinkRestored => self.repeat_all(),
@@ -187,10 +190,20 @@ impl Agent {
         all.into_iter().flatten().min()
     }
 
-    fn handle_assign(&mut self, frame: Assign, actions: &mut Vec<Action>) {
-        if !self.is_current(frame.mark.term, actions) {
-            return;
+    fn handle_command(&mut self, command: Command, actions: &mut Vec<Action>) {
+        if let Some(command) = self.gate.pass(command, actions) {
+            self.obey(command, actions);
         }
+    }
+
+    fn obey(&mut self, command: Command, actions: &mut Vec<Action>) {
+        match command {
+            Command::Assign(frame) => self.handle_assign(frame, actions),
+            Command::RollCall(_) => self.repeat_all(),
+        }
+    }
+
+    fn handle_assign(&mut self, frame: Assign, actions: &mut Vec<Action>) {
         self.see(frame.mark, actions);
         for number in frame.settled {
             self.settle(number);
@@ -210,17 +223,6 @@ impl Agent {
         }
     }
 
-    /// Remembers a newer term, and refuses an older one.
-    fn is_current(&mut self, found: Term, actions: &mut Vec<Action>) -> bool {
-        let known = self.term;
-        if found < known {
-            actions.push(Action::Note(Note::OlderTerm { found, known }));
-            return false;
-        }
-        self.term = found;
-        true
-    }
-
     /// A gap in the numbers means that assignments are lost: the next heartbeat shows the scheduler
     /// which, so it comes at once.
     fn see(&mut self, mark: FrameMark, actions: &mut Vec<Action>) {
@@ -234,7 +236,10 @@ impl Agent {
             actions.push(Action::Note(Note::FramesMissed { expected, found }));
             self.pulse.want();
         }
-        self.seen = self.seen.max(Some(mark));
+        self.seen = match self.seen {
+            Some(seen) if seen.term == mark.term => Some(seen.max(mark)),
+            Some(_) | None => Some(mark),
+        };
     }
 
     fn settle(&mut self, number: u64) {

@@ -9,13 +9,16 @@
 //!                         └──► PullEnded { unused }: the server or the clock ended it
 //! ```
 //!
-//! What must hold: every message asked for is either delivered or told to be unused.
+//! What must hold: every message asked for is either delivered or told to be unused; and whoever opens a
+//! lane learns of everything that was ever delivered from it, unless somebody deletes its consumer while
+//! nobody leads.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, pull};
+use async_nats::jetstream::context::ConsumerInfoErrorKind;
 use async_nats::{Message as ClientMessage, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -35,6 +38,8 @@ const ACK_WAIT: Duration = Duration::from_secs(60);
 const PULL_GRACE: Duration = Duration::from_secs(2);
 /// The most bytes that one pull may bring, unless the server takes larger messages.
 const PULL_BYTES: usize = 16 * 1024 * 1024;
+/// The consumer's own note of the last sequence that it was ever given, kept across resets.
+const DELIVERED_TO: &str = "rota_delivered_to";
 /// The most messages that may be delivered and not acked in one lane.
 const IN_FLIGHT_MAX: i64 = 100_000;
 
@@ -74,7 +79,7 @@ pub enum LaneError {
 /// What a lane was found to hold when it was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Opened {
-    /// Deliveries of earlier terms that are not acked; each comes again, first of all.
+    /// Deliveries of earlier terms that are not acked, at most; each comes again, first of all.
     pub unacked: u32,
     /// The last sequence that earlier terms were given.
     pub delivered_to: u64,
@@ -212,10 +217,12 @@ impl Bus {
         }
     }
 
+    /// A reset makes the consumer forget how far it had come. If the one who reset it dies before all has
+    /// come again, the next would take the rest for new. So the mark is kept beside it, and written first.
     async fn reset_consumer(&self, lane: &Lane) -> Result<Opened, async_nats::Error> {
         let name = consumer_name(lane);
         let stream = self.subjects().stream(StreamName::Ready.part());
-        let config = pull::Config {
+        let mut config = pull::Config {
             durable_name: Some(name.clone()),
             ack_policy: AckPolicy::Explicit,
             ack_wait: ACK_WAIT,
@@ -224,19 +231,34 @@ impl Bus {
             filter_subject: self.subjects().ready(lane).to_string(),
             ..pull::Config::default()
         };
-        let consumer = self
-            .jetstream
-            .create_consumer_on_stream(config, &stream)
-            .await?;
-        let info = consumer.cached_info();
-        let unacked = u32::try_from(info.num_ack_pending).unwrap_or(u32::MAX);
-        let delivered_to = info.delivered.stream_sequence;
-        if delivered_to > 0 {
-            let stream = self.jetstream.get_stream_no_info(&stream).await?;
-            stream.reset_consumer(&name, None).await?;
+        let ready = self.jetstream.get_stream_no_info(&stream).await?;
+        let found = match ready.consumer_info(&name).await {
+            Ok(found) => found,
+            Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => {
+                ready.create_consumer(config).await?;
+                return Ok(Opened {
+                    unacked: 0,
+                    delivered_to: 0,
+                });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let came = found.delivered.stream_sequence;
+        let mark = found.config.metadata.get(DELIVERED_TO);
+        let mark = mark.and_then(|mark| mark.parse().ok()).unwrap_or(0);
+        let delivered_to = came.max(mark);
+        config
+            .metadata
+            .insert(DELIVERED_TO.to_owned(), delivered_to.to_string());
+        ready.create_consumer(config).await?;
+        if came > 0 {
+            ready.reset_consumer(&name, None).await?;
         }
+        // Below the mark nothing tells which of those that have not come yet are acked or new.
+        let not_come = if came < mark { found.num_pending } else { 0 };
+        let unacked = u64::try_from(found.num_ack_pending)?.saturating_add(not_come);
         Ok(Opened {
-            unacked,
+            unacked: u32::try_from(unacked).unwrap_or(u32::MAX),
             delivered_to,
         })
     }

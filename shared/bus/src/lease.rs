@@ -1,7 +1,7 @@
 //! Leases: at most one holder at a time, each with a term that only grows.
 //!
 //! A lease is a key in the bucket of leases. Whoever creates it holds it; the revision of that write is
-//! the term. The holder renews it; not renewed for five seconds it is free. A holder that is gone for
+//! the term, and the next write tells it to all. The holder renews it; not renewed for five seconds it is free. A holder that is gone for
 //! good, because nobody answers on its subject any more, can be succeeded at once.
 //!
 //! What must hold: a term is won by one compare-and-set, so no two holders have the same; and whoever
@@ -65,6 +65,8 @@ pub enum LeaseError {
 pub struct LeaseHolder {
     /// Its name.
     pub holder: String,
+    /// The term that it won; nothing in the moment in which it has not told it yet.
+    pub term: Option<Term>,
     revision: u64,
 }
 
@@ -106,7 +108,10 @@ impl Bus {
             Ok(Err(error)) => return Err(unavailable(key, "creating")(error.into())),
             Err(error) => return Err(unavailable(key, "creating")(error)),
         };
-        Ok(revision.map(|revision| Lease {
+        let Some(revision) = revision else {
+            return Ok(None);
+        };
+        let mut lease = Lease {
             name,
             store,
             holder: holder.to_owned(),
@@ -114,7 +119,9 @@ impl Bus {
             revision,
             renewed: started,
             alive,
-        }))
+        };
+        lease.renew().await?;
+        Ok(Some(lease))
     }
 
     /// Who holds a lease now.
@@ -184,7 +191,7 @@ impl Lease {
         Duration::from_millis(1_500)
     }
 
-    /// Renews it.
+    /// Renews it, and tells its holder and term.
     ///
     /// # Errors
     /// [`LeaseError::Lost`] when another holds it; [`LeaseError::Unavailable`] when that is not known,
@@ -193,7 +200,7 @@ impl Lease {
         let key = self.name.key();
         self.alive.discard_waiting();
         let started = Instant::now();
-        let value = Bytes::from(self.holder.clone());
+        let value = Bytes::from(format!("{} {}", self.holder, self.term));
         match limited(self.store.update(key, value, self.revision)).await {
             Ok(Ok(revision)) => {
                 self.revision = revision;
@@ -228,9 +235,11 @@ async fn read_holder(
 ) -> Result<Option<LeaseHolder>, LeaseError> {
     match limited(store.entry(key)).await {
         Ok(Ok(Some(entry))) if entry.operation == kv::Operation::Put => {
-            let holder = String::from_utf8_lossy(&entry.value).into_owned();
+            let text = String::from_utf8_lossy(&entry.value);
+            let mut words = text.split(' ');
             Ok(Some(LeaseHolder {
-                holder,
+                holder: words.next().unwrap_or_default().to_owned(),
+                term: words.next().and_then(|term| term.parse().ok()).map(Term),
                 revision: entry.revision,
             }))
         }

@@ -2,11 +2,18 @@
 //! ever after.
 //!
 //! A stream that differs is an error that names the field. Nothing is changed silently: an operator who
-//! meant it changes the setting of Rota, one who did not finds out before a task is lost.
+//! meant it changes the setting of Rota, one who did not finds out before a task is lost. Only the limits
+//! of size and age may be wider than ours: they are an operator's to raise with `nats stream edit`.
+//!
+//! The server sets the space of a stream aside when it is made. So a full queue never takes the space of
+//! results, without which it could not be emptied.
 
 use std::time::Duration;
 
-use async_nats::jetstream::context::{CreateStreamError, CreateStreamErrorKind, GetStreamError};
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::{
+    CreateStreamError, CreateStreamErrorKind, GetStreamError, GetStreamErrorKind,
+};
 use async_nats::jetstream::kv;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 
@@ -99,7 +106,7 @@ impl StreamName {
                 subjects: over(&[subjects.submissions()]),
                 retention: RetentionPolicy::WorkQueue,
                 discard: DiscardPolicy::New,
-                max_bytes: 4 * GIB,
+                max_bytes: GIB,
                 ..base
             },
             Self::Schedule => Config {
@@ -113,7 +120,7 @@ impl StreamName {
                 subjects: over(&[subjects.all_ready()]),
                 retention: RetentionPolicy::WorkQueue,
                 discard: DiscardPolicy::New,
-                max_bytes: 8 * GIB,
+                max_bytes: 2 * GIB,
                 max_consumers: LANES_MAX,
                 ..base
             },
@@ -121,13 +128,13 @@ impl StreamName {
                 subjects: over(&[subjects.results()]),
                 max_messages_per_subject: 1,
                 max_messages: RESULTS_MAX,
-                max_bytes: 8 * GIB,
+                max_bytes: 2 * GIB,
                 max_age: 24 * HOUR,
                 ..base
             },
             Self::Dead => Config {
                 subjects: over(&[subjects.all_dead()]),
-                max_bytes: 4 * GIB,
+                max_bytes: GIB,
                 max_age: 30 * 24 * HOUR,
                 ..base
             },
@@ -167,6 +174,19 @@ pub enum StreamError {
         /// Why.
         source: CreateStreamError,
     },
+    /// The server has no room left for it.
+    #[error(
+        "creating stream {stream}, which sets {mib} MiB of storage aside: raise the server's \
+         jetstream max_file_store, or free disk space"
+    )]
+    NoRoom {
+        /// Which.
+        stream: String,
+        /// The space that it needs.
+        mib: i64,
+        /// Why.
+        source: CreateStreamError,
+    },
     /// It cannot be read.
     #[error("reading stream {stream}")]
     Read {
@@ -184,7 +204,7 @@ pub enum StreamError {
         source: async_nats::jetstream::context::CreateKeyValueError,
     },
     /// The server does not answer.
-    #[error("creating stream {stream}: no answer within 5s")]
+    #[error("looking for stream {stream}: no answer within 5s")]
     TimedOut {
         /// Which.
         stream: String,
@@ -203,25 +223,46 @@ impl Bus {
         self.ensure_leases(options).await
     }
 
+    /// Looks before it creates: the server counts the space of a stream that is there already as wanted
+    /// once more.
     async fn ensure(&self, wanted: Config) -> Result<(), StreamError> {
+        if let Some(found) = self.read_config(&wanted.name).await? {
+            return compare(&found, &wanted);
+        }
         let stream = wanted.name.clone();
-        let created =
-            tokio::time::timeout(NETWORK_LIMIT, self.jetstream.create_stream(wanted.clone()));
-        match created.await {
+        let creating = self.jetstream.create_stream(wanted.clone());
+        match tokio::time::timeout(NETWORK_LIMIT, creating).await {
             Err(_) => Err(StreamError::TimedOut { stream }),
             Ok(Ok(found)) => compare(&found.cached_info().config, &wanted),
-            Ok(Err(error)) if is_taken(&error) => match self.jetstream.get_stream(&stream).await {
-                Ok(found) => {
-                    compare(&found.cached_info().config, &wanted)?;
-                    // The server sees a difference that is not among the settings compared.
-                    Err(StreamError::Create {
-                        stream,
-                        source: error,
-                    })
+            // Another service was a moment earlier.
+            Ok(Err(source)) if is_error(source.kind(), ErrorCode::STREAM_NAME_EXIST) => {
+                match self.read_config(&stream).await? {
+                    Some(found) => compare(&found, &wanted),
+                    None => Err(StreamError::Create { stream, source }),
                 }
-                Err(source) => Err(StreamError::Read { stream, source }),
-            },
+            }
+            Ok(Err(source)) if is_error(source.kind(), ErrorCode::STORAGE_RESOURCES_EXCEEDED) => {
+                let mib = wanted.max_bytes / MIB;
+                Err(StreamError::NoRoom {
+                    stream,
+                    mib,
+                    source,
+                })
+            }
             Ok(Err(source)) => Err(StreamError::Create { stream, source }),
+        }
+    }
+
+    async fn read_config(&self, stream: &str) -> Result<Option<Config>, StreamError> {
+        let name = || stream.to_owned();
+        match tokio::time::timeout(NETWORK_LIMIT, self.jetstream.get_stream(stream)).await {
+            Err(_) => Err(StreamError::TimedOut { stream: name() }),
+            Ok(Ok(found)) => Ok(Some(found.cached_info().config.clone())),
+            Ok(Err(error)) if is_not_found(&error) => Ok(None),
+            Ok(Err(source)) => Err(StreamError::Read {
+                stream: name(),
+                source,
+            }),
         }
     }
 
@@ -244,21 +285,22 @@ impl Bus {
     }
 }
 
-fn is_taken(error: &CreateStreamError) -> bool {
-    matches!(error.kind(), CreateStreamErrorKind::JetStream(inner)
-        if inner.error_code() == async_nats::jetstream::ErrorCode::STREAM_NAME_EXIST)
+fn is_error(kind: CreateStreamErrorKind, code: ErrorCode) -> bool {
+    matches!(kind, CreateStreamErrorKind::JetStream(inner) if inner.error_code() == code)
+}
+
+fn is_not_found(error: &GetStreamError) -> bool {
+    matches!(error.kind(), GetStreamErrorKind::JetStream(inner)
+        if inner.error_code() == ErrorCode::STREAM_NOT_FOUND)
 }
 
 /// The settings that decide what is kept, refused or lost, by the server's own names.
-const COMPARED: [&str; 14] = [
+const COMPARED: [&str; 11] = [
     "subjects",
     "retention",
     "discard",
     "storage",
     "num_replicas",
-    "max_age",
-    "max_bytes",
-    "max_msgs",
     "max_msgs_per_subject",
     "max_msg_size",
     "max_consumers",
@@ -267,12 +309,18 @@ const COMPARED: [&str; 14] = [
     "allow_msg_schedules",
 ];
 
+/// The settings that say when something is full or too old: they may be wider, and none of these numbers
+/// above zero is as wide as it gets.
+const LIMITS: [&str; 3] = ["max_age", "max_bytes", "max_msgs"];
+
 fn compare(found: &Config, wanted: &Config) -> Result<(), StreamError> {
     let plain = |config| serde_json::to_value(config).expect("a stream's settings are plain data");
     let (found, plain_wanted) = (plain(found), plain(wanted));
-    for field in COMPARED {
-        let (is, must_be) = (&found[field], &plain_wanted[field]);
-        if is != must_be {
+    let same = COMPARED.map(|field| (field, found[field] == plain_wanted[field]));
+    let wide = LIMITS.map(|field| (field, is_as_wide(&found[field], &plain_wanted[field])));
+    for (field, good) in same.into_iter().chain(wide) {
+        if !good {
+            let (is, must_be) = (&found[field], &plain_wanted[field]);
             let stream = wanted.name.clone();
             let (found, wanted) = (is.to_string(), must_be.to_string());
             return Err(StreamError::Differs {
@@ -284,6 +332,14 @@ fn compare(found: &Config, wanted: &Config) -> Result<(), StreamError> {
         }
     }
     Ok(())
+}
+
+fn is_as_wide(found: &serde_json::Value, wanted: &serde_json::Value) -> bool {
+    let limit = |value: &serde_json::Value| match value.as_i64() {
+        Some(limit) if limit > 0 => limit,
+        Some(_) | None => i64::MAX,
+    };
+    limit(found) >= limit(wanted)
 }
 
 #[cfg(test)]
@@ -306,5 +362,25 @@ mod tests {
             text.contains("ROTA_READY") && text.contains("retention"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_limit_may_be_wider_and_not_narrower() {
+        let subjects = Subjects::new(Prefix::default());
+        let wanted = StreamName::Results.config(&subjects, StreamOptions::default());
+        let with = |max_bytes, max_age| Config {
+            max_bytes,
+            max_age,
+            ..wanted.clone()
+        };
+        for wider in [
+            with(wanted.max_bytes + 1, wanted.max_age),
+            with(-1, Duration::ZERO),
+        ] {
+            assert!(compare(&wider, &wanted).is_ok(), "{wider:?}");
+        }
+        let narrower = with(wanted.max_bytes - 1, wanted.max_age);
+        let error = compare(&narrower, &wanted).expect_err("less room");
+        assert!(error.to_string().contains("max_bytes"), "{error}");
     }
 }

@@ -8,6 +8,7 @@
 //! - `order`: which task runs next, and where
 //! - `workers`: killed, paused, drained and poisoned workers
 //! - `services`: the scheduler, the submitter and the server killed under load
+//! - `lanes`: what a new leader learns of the queue
 //! - `wire`: a cable between a worker and the server, to be cut
 //! - `refusals`: bad submissions, garbage between the services, unfit servers and configurations
 
@@ -16,6 +17,7 @@
 
 mod attempts;
 mod front_door;
+mod lanes;
 mod order;
 mod refusals;
 mod services;

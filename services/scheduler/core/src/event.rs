@@ -11,7 +11,7 @@ pub enum Event {
     LaneOpened {
         /// Which.
         lane: Lane,
-        /// How many deliveries come again.
+        /// How many deliveries come again, at most.
         unacked: u32,
         /// The last sequence that earlier terms were given.
         delivered_to: u64,

@@ -105,6 +105,11 @@ impl Scheduler {
     /// One delivery that a worker says it holds.
     fn claimed(&mut self, key: WorkerKey, held: Held, actions: &mut Vec<Action>) -> Books {
         let seq = held.holding.delivery.seq;
+        if held.holding.term > self.term {
+            // Of a server that is no more: its sequences mean other tasks here.
+            self.revoke(key, held.holding);
+            return Books::NotTheirs;
+        }
         let claim = Claim {
             worker: key,
             holding: held.holding,

@@ -28,6 +28,11 @@ impl Scheduler {
             return;
         };
         let seq = outcome.holding.delivery.seq;
+        if outcome.holding.term > self.term {
+            // Of a server that is no more: its sequences mean other tasks here.
+            self.settle(key, outcome.number);
+            return;
+        }
         match self.tasks.get(seq) {
             None if self.recovery.complete => self.settle(key, outcome.number),
             None => self.claim_outcome(seq, key, outcome),

@@ -18,6 +18,8 @@ pub(crate) enum Action {
     },
     /// End this attempt; its end is still awaited.
     Stop(AttemptNumber),
+    /// Read in the lease which term leads, and tell it.
+    AskTerm,
     /// Send a heartbeat, the load of the machine filled in.
     Beat(Heartbeat),
     /// Send a report.
@@ -31,13 +33,15 @@ pub(crate) enum Action {
 /// Why something odd was decided.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Note {
-    /// A frame of a scheduler that does not lead any more was refused.
-    OlderTerm {
-        /// Its term.
+    /// A frame of a term that does not lead was refused.
+    NotLeading {
+        /// The frame's term.
         found: Term,
-        /// The newest seen.
-        known: Term,
+        /// The term that leads; nothing when that could not be read.
+        leads: Option<Term>,
     },
+    /// The worker follows another leader from now on.
+    Follows(Term),
     /// Frames did not arrive.
     FramesMissed {
         /// The number that was due.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rota_wire::Term;
 use rota_wire::dispatch::{Assign, Ending};
 use rota_wire::fleet::RollCall;
 
@@ -20,6 +21,8 @@ pub(crate) enum Event {
     Assigned(Assign),
     /// A leader calls the roll.
     RollCalled(RollCall),
+    /// The lease of the schedulers was read, as [`Action::AskTerm`](super::Action::AskTerm) wants.
+    TermRead(Option<Term>),
     /// The connection is up again, or has lost messages: what was sent may not have arrived.
     LinkRestored,
     /// An attempt that was started is over.

@@ -18,12 +18,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rota_bus::{Bus, Link, Message, Received, Subscription};
+use rota_bus::{Bus, LeaseName, Link, Message, Received, Subscription};
 use rota_service::{Shutdown, chain};
-use rota_wire::WorkerId;
 use rota_wire::dispatch::{Assign, Assignment};
 use rota_wire::fleet::{Heartbeat, RollCall};
 use rota_wire::frame::{self, Frame};
+use rota_wire::{Term, WorkerId};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
@@ -51,6 +51,8 @@ pub(crate) struct Shell {
     /// Dropped with the shell, and all that runs with it.
     attempts: JoinSet<Ended>,
     controls: BTreeMap<AttemptNumber, AttemptControl>,
+    /// The lease being read; one at a time.
+    asking: JoinSet<Option<Term>>,
     actions: Vec<Action>,
     machine: MachineSampler,
     link: Link,
@@ -74,6 +76,7 @@ enum Woken {
     Time,
     Link(Link),
     RollCall(Option<Received>),
+    Term(Option<Term>),
     Ended(Result<Ended, JoinError>),
     Assign(Option<Received>),
 }
@@ -88,6 +91,7 @@ impl Shell {
             runner: Arc::new(runner),
             attempts: JoinSet::new(),
             controls: BTreeMap::new(),
+            asking: JoinSet::new(),
             actions: Vec::new(),
             machine: MachineSampler::new(),
             link: Link::default(),
@@ -124,6 +128,7 @@ impl Shell {
             () = sleep_until(self.began + deadline) => Woken::Time,
             Ok(()) = inputs.link.changed() => Woken::Link(*inputs.link.borrow_and_update()),
             frame = inputs.roll_calls.next() => Woken::RollCall(frame),
+            Some(term) = self.asking.join_next() => Woken::Term(term.unwrap_or_default()),
             Some(ended) = self.attempts.join_next() => Woken::Ended(ended),
             frame = inputs.assigns.next() => Woken::Assign(frame),
         }
@@ -140,6 +145,7 @@ impl Shell {
             Woken::RollCall(frame) => {
                 self.read::<RollCall>(&frame.ok_or(RunError::Closed)?, Event::RollCalled);
             }
+            Woken::Term(term) => self.tell(Event::TermRead(term)),
             Woken::Ended(ended) => self.handle_ended(ended)?,
             Woken::Assign(frame) => {
                 self.read::<Assign>(&frame.ok_or(RunError::Closed)?, Event::Assigned);
@@ -210,6 +216,9 @@ impl Shell {
                         control.stop();
                     }
                 }
+                Action::AskTerm => {
+                    self.asking.spawn(read_term(self.bus.clone()));
+                }
                 Action::Beat(heartbeat) => self.beat(heartbeat).await,
                 Action::Report(report) => {
                     let subject = self.bus.subjects().report(&self.worker);
@@ -268,11 +277,23 @@ enum Drain {
     Begun,
 }
 
+/// The term that leads, if it can be read.
+async fn read_term(bus: Bus) -> Option<Term> {
+    match bus.lease_holder(LeaseName::Scheduler).await {
+        Ok(holder) => holder?.term,
+        Err(error) => {
+            warn!(error = %chain(&error), "who leads is not known, following the former leader");
+            None
+        }
+    }
+}
+
 fn log(note: &Note) {
     match note {
-        Note::OlderTerm { found, known } => {
-            debug!(term = %found, %known, "refused a frame of an older term");
+        Note::NotLeading { found, leads } => {
+            debug!(term = %found, ?leads, "refused a frame of a term that does not lead");
         }
+        Note::Follows(term) => info!(%term, "following the leader"),
         Note::FramesMissed { expected, found } => {
             warn!(
                 expected,

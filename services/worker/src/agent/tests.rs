@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use rota_wire::dispatch::{Failure, Outcome, Retry};
-use rota_wire::fleet::{Heartbeat, Held, KindCapacity};
-use rota_wire::{Delivery, Micros, Span, WorkerId};
+use rota_wire::fleet::{Heartbeat, Held, KindCapacity, RollCall};
+use rota_wire::{Delivery, Micros, Span, Term, WorkerId};
 
 use super::*;
 
@@ -17,6 +17,8 @@ struct Bench {
     agent: Agent,
     now: Duration,
     frames: u64,
+    /// What stands in the lease.
+    leads: Term,
     said: Vec<Action>,
 }
 
@@ -38,6 +40,7 @@ impl Bench {
             agent: Agent::new(profile, STOP_WAIT),
             now: Duration::ZERO,
             frames: 0,
+            leads: Term(1),
             said: Vec::new(),
         };
         bench.end_turn();
@@ -47,6 +50,10 @@ impl Bench {
 
     fn tell(&mut self, event: Event) {
         self.agent.handle_event(self.now, event, &mut self.said);
+        if let Some(asked) = self.said.iter().position(|said| *said == Action::AskTerm) {
+            self.said.remove(asked);
+            self.tell(Event::TermRead(Some(self.leads)));
+        }
     }
 
     fn end_turn(&mut self) {
@@ -69,6 +76,7 @@ impl Bench {
     /// One frame as the scheduler of a term sends it.
     fn frame(&mut self, term: u64, settled: &[u64], revoked: &[Holding], tasks: Vec<Assignment>) {
         self.frames += 1;
+        self.leads = self.leads.max(Term(term));
         let mark = mark(term, self.frames);
         let (settled, revoked) = (settled.to_vec(), revoked.to_vec());
         self.tell(Event::Assigned(Assign {
@@ -97,6 +105,7 @@ impl Bench {
     }
 
     fn roll_call(&mut self, term: u64) {
+        self.leads = self.leads.max(Term(term));
         self.tell(Event::RollCalled(RollCall { term: Term(term) }));
         self.end_turn();
     }
@@ -263,9 +272,9 @@ fn a_frame_of_an_older_term_has_no_effect_at_all() {
     );
     assert_eq!(
         bench.said(),
-        [Action::Note(Note::OlderTerm {
+        [Action::Note(Note::NotLeading {
             found: Term(4),
-            known: Term(5)
+            leads: Some(Term(5))
         })]
     );
     assert_eq!(bench.held(), [(1, Stage::Ended)]);
@@ -308,6 +317,58 @@ fn a_roll_call_of_an_older_term_is_not_answered_but_a_repeated_one_is() {
     assert_eq!(beats(&bench.said()), [] as [&Heartbeat; 0]);
     bench.roll_call(9);
     assert_eq!(beats(&bench.said()).len(), 1);
+}
+
+#[test]
+fn a_frame_of_a_term_that_nobody_won_does_not_turn_the_worker_from_its_leader() {
+    let mut bench = Bench::new(2);
+    bench.assign([1]);
+    bench.said();
+    bench.tell(Event::RollCalled(RollCall { term: Term(100) }));
+    bench.end_turn();
+    assert_eq!(beats(&bench.said()), [] as [&Heartbeat; 0]);
+    bench.assign([2]);
+    assert_eq!(bench.started(), [2]);
+}
+
+#[test]
+fn a_worker_follows_a_leader_whose_terms_began_anew() {
+    let mut bench = Bench::new(2);
+    bench.roll_call(500);
+    bench.leads = Term(0);
+    bench.frame(3, &[], &[], vec![assignment("a", holding(3, 1))]);
+    assert_eq!(bench.started(), [1]);
+    assert_eq!(bench.agent.seen, Some(mark(3, 1)));
+}
+
+#[test]
+fn frames_wait_in_order_while_the_lease_is_read_and_the_former_leader_is_followed_if_it_cannot_be()
+{
+    let mut bench = Bench::new(4);
+    bench.assign([1]);
+    bench.said();
+    let frame = |number, seq| {
+        Event::Assigned(Assign {
+            mark: mark(7, number),
+            settled: Vec::new(),
+            revoked: Vec::new(),
+            tasks: vec![assignment("a", holding(7, seq))],
+        })
+    };
+    let now = bench.now;
+    let Bench { agent, said, .. } = &mut bench;
+    agent.handle_event(now, frame(1, 2), said);
+    agent.handle_event(now, frame(2, 3), said);
+    assert_eq!(*said, [Action::AskTerm], "one question for both");
+    agent.handle_event(now, Event::TermRead(None), said);
+    assert_eq!(bench.started(), [] as [u64; 0]);
+    bench.assign([4]);
+    assert_eq!(bench.started(), [4]);
+    let Bench { agent, said, .. } = &mut bench;
+    agent.handle_event(now, frame(3, 5), said);
+    agent.handle_event(now, frame(4, 6), said);
+    agent.handle_event(now, Event::TermRead(Some(Term(7))), said);
+    assert_eq!(bench.started(), [5, 6]);
 }
 
 #[test]
@@ -819,6 +880,7 @@ impl World {
                     assert_eq!(beat.number, self.last_beat + 1);
                     self.last_beat = beat.number;
                 }
+                Action::AskTerm => panic!("answered at once by the bench"),
                 Action::Stop(_) | Action::Note(_) | Action::Leave => {}
             }
         }

@@ -172,13 +172,16 @@ async fn a_roll_call_is_answered_at_once_and_an_older_term_refused_ever_after() 
     scheduler.assign(1, vec![task("sleep", 1, "600s")]).await?;
     let running = (holding(1, 1), Stage::Running);
     scheduler.wait_until_held(1, &[running]).await?;
-    scheduler.wait_until_held(5, &[running]).await?;
+    let newer = scheduler.lead().await?;
+    scheduler.wait_until_held(newer, &[running]).await?;
 
     scheduler
-        .assign(4, vec![task("echo", 2, "too old")])
+        .assign(1, vec![task("echo", 2, "too old")])
         .await?;
-    scheduler.assign(5, vec![task("echo", 3, "new")]).await?;
-    assert_eq!(scheduler.outcome().await?.holding, holding(5, 3));
+    scheduler
+        .assign(newer, vec![task("echo", 3, "new")])
+        .await?;
+    assert_eq!(scheduler.outcome().await?.holding, holding(newer, 3));
     assert!(
         scheduler
             .bus
@@ -187,7 +190,7 @@ async fn a_roll_call_is_answered_at_once_and_an_older_term_refused_ever_after() 
             .is_none()
     );
     scheduler
-        .wait_until_held(5, &[running, (holding(5, 3), Stage::Ended)])
+        .wait_until_held(newer, &[running, (holding(newer, 3), Stage::Ended)])
         .await?;
     worker.stop_after(&mut scheduler).await
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use rota_bus::{Bus, BusOptions, Message, Prefix, Received, Subscription};
+use rota_bus::{Bus, BusOptions, Lease, LeaseName, Message, Prefix, Received, Subscription};
 use rota_local::NatsServer;
 use rota_wire::dispatch::{Assign, Assignment, Outcome, Report};
 use rota_wire::fleet::{FrameMark, Heartbeat, RollCall, Stage, WorkerState};
@@ -21,6 +21,8 @@ pub(crate) struct Scheduler {
     reports: Subscription,
     beats: Subscription,
     worker: Option<WorkerId>,
+    /// What it leads by: the worker obeys nobody else.
+    lease: Option<Lease>,
     frames: BTreeMap<u64, u64>,
     newest: Option<FrameMark>,
     heard: Vec<Outcome>,
@@ -44,6 +46,7 @@ impl Scheduler {
             reports,
             beats,
             worker: None,
+            lease: None,
             frames: BTreeMap::new(),
             newest: None,
             heard: Vec::new(),
@@ -57,7 +60,19 @@ impl Scheduler {
             .await?;
         assert_eq!((beat.number, beat.held.len()), (1, 0));
         self.worker = Some(beat.worker.clone());
+        assert_eq!(self.lead().await?, 1, "the first term on a new server");
         Ok(beat)
+    }
+
+    /// Begins a new term, and gives it.
+    pub(crate) async fn lead(&mut self) -> Result<u64> {
+        if let Some(lease) = self.lease.take() {
+            lease.release().await?;
+        }
+        let lease = self.bus.acquire_lease(LeaseName::Scheduler, "test").await?;
+        let term = lease.as_ref().context("nobody else leads")?.term();
+        self.lease = lease;
+        Ok(term.0)
     }
 
     pub(crate) fn worker(&self) -> &WorkerId {
@@ -164,12 +179,13 @@ impl Scheduler {
 
     /// Settles whatever is reported until the worker says goodbye.
     pub(crate) async fn settle_until_gone(&mut self) -> Result<()> {
+        let term = self.lease.as_ref().context("it leads")?.term().0;
         let gone = async {
             loop {
                 tokio::select! {
                     report = next::<Report>(&mut self.reports) => {
                         let numbers = report?.outcomes.iter().map(|outcome| outcome.number).collect();
-                        self.settle(u64::MAX, numbers).await?;
+                        self.settle(term, numbers).await?;
                     }
                     beat = next::<Heartbeat>(&mut self.beats) => {
                         if beat?.state == WorkerState::Gone {

@@ -301,3 +301,20 @@ fn an_outcome_of_a_delivery_that_is_long_over_is_settled() {
         (vec![], vec![("w1", 8)])
     );
 }
+
+#[test]
+fn what_a_worker_holds_of_a_server_that_is_no_more_is_not_taken_for_a_task_of_ours() {
+    let mut rig = rig(0, 0);
+    let actions = join_holding(&mut rig, "w1", &[running(500, 1)]);
+    assert_eq!(revoked(&actions), [("w1", 1)]);
+    rig.deliver(1);
+    assert_eq!(placed(&rig.wait(ROLL_CALL)), [("w1", 1)]);
+    let outcome = Outcome {
+        number: 77,
+        holding: holding(500, 1, 1),
+        ending: Ending::Stored,
+    };
+    let actions = rig.event(reported("w1", outcome));
+    assert_eq!(acked(&actions), []);
+    assert_eq!(settled(&actions), [("w1", 77)]);
+}
