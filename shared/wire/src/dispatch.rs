@@ -1,7 +1,7 @@
 //! Frames of dispatch: what the scheduler assigns to a worker, and what the worker reports.
 //!
 //! ```text
-//! scheduler ── Assign { tasks, revoked, settled } ──► worker
+//! scheduler ── Assign { tasks, suspended, resumed, revoked, settled } ──► worker
 //! scheduler ◄── Report { outcomes } ─────────────── worker   repeated until settled
 //! ```
 
@@ -22,6 +22,10 @@ pub struct Assign {
     pub settled: Vec<u64>,
     /// Deliveries that now belong to others: stop them and say nothing of them.
     pub revoked: Vec<Holding>,
+    /// Attempts that are to stand still and give their slot away.
+    pub suspended: Vec<Holding>,
+    /// Attempts that are to go on; a slot was kept for each.
+    pub resumed: Vec<Holding>,
     /// Attempts to run.
     pub tasks: Vec<Assignment>,
 }
@@ -39,6 +43,8 @@ pub struct Assignment {
     pub attempt: u32,
     /// The longest that it may run.
     pub timeout: Span,
+    /// How long it is expected to run, if anything is known; the result tells how far that was off.
+    pub estimate: Option<Span>,
     /// When the task reached ROTA_INTAKE.
     pub submitted: Micros,
     /// W3C trace context.
@@ -68,6 +74,8 @@ pub struct Outcome {
     pub number: u64,
     /// Which delivery.
     pub holding: Holding,
+    /// How long it ran, suspensions left out.
+    pub ran: Span,
     /// How it ended.
     pub ending: Ending,
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::frame::Frame;
 use crate::ids::{Kind, TaskId, Term, WorkerId};
+use crate::resources::Resources;
 use crate::span::{Micros, Span};
 
 /// The most events in one frame.
@@ -161,8 +162,14 @@ pub struct Counts {
     pub dead: u64,
     /// Deliveries that went to another worker.
     pub redelivered: u64,
+    /// Running attempts that were suspended.
+    pub preempted: u64,
     /// Tasks held in the scheduler's memory at this moment.
     pub in_memory: u64,
+    /// What all workers may give to attempts that ask for cores or memory.
+    pub resources: Resources,
+    /// What of it is promised to attempts at this moment.
+    pub demand: Resources,
 }
 
 impl Frame for EventBatch {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::frame::Frame;
 use crate::ids::{Holding, Kind, Term, WorkerId};
+use crate::resources::{Label, Resources};
 use crate::span::{Micros, Span};
 
 /// What a worker says of itself, at each interval and at once when asked.
@@ -21,10 +22,12 @@ pub struct Heartbeat {
     pub state: WorkerState,
     /// How many attempts it can run at once.
     pub slots: u32,
+    /// What it may give to attempts that ask for cores or memory; zero means nothing of that.
+    pub resources: Resources,
     /// What it can run.
     pub kinds: Vec<KindCapacity>,
     /// What it carries: `gpu`, `zone=eu`.
-    pub labels: Vec<String>,
+    pub labels: Vec<Label>,
     /// The last assign frame that it has seen; nothing before the first.
     pub seen: Option<FrameMark>,
     /// Every delivery that it was assigned and that is not settled yet.
@@ -69,6 +72,8 @@ pub struct Held {
     pub holding: Holding,
     /// How far it is.
     pub stage: Stage,
+    /// How long the attempt has run so far, suspensions left out.
+    pub ran: Span,
 }
 
 /// How far a held delivery is.
@@ -76,6 +81,8 @@ pub struct Held {
 pub enum Stage {
     /// It occupies a slot.
     Running,
+    /// It stands still: it occupies no slot, but memory.
+    Suspended,
     /// Its outcome is known and reported until it is settled; it occupies no slot.
     Ended,
 }

@@ -17,6 +17,18 @@ pub const TIMEOUT: &str = "Rota-Timeout";
 pub const ATTEMPTS: &str = "Rota-Attempts";
 /// First wait after a failed attempt and its cap: `1s..5m`.
 pub const BACKOFF: &str = "Rota-Backoff";
+/// Cores that one attempt needs.
+pub const CPU: &str = "Rota-Cpu";
+/// Memory that one attempt needs.
+pub const MEMORY: &str = "Rota-Memory";
+/// Labels that the worker must carry.
+pub const REQUIRES: &str = "Rota-Requires";
+/// The submitter's estimate of the run time.
+pub const DURATION: &str = "Rota-Duration";
+/// How long the last attempt ran, suspensions left out, on a result.
+pub const RAN: &str = "Rota-Ran";
+/// How long it was expected to run, on a result.
+pub const ESTIMATE: &str = "Rota-Estimate";
 /// The task's id, in messages and results that Rota writes.
 pub const ID: &str = "Rota-Id";
 /// When the task reached ROTA_INTAKE.

@@ -5,7 +5,7 @@
 //! [`frame`]: postcard behind one version byte. This crate does no I/O and knows no NATS client.
 //!
 //! ```text
-//! ids ── span ── headers          the vocabulary
+//! ids ── span ── resources ── headers   the vocabulary
 //!   └─ options ── task ── result  what people write and read
 //!   └─ frame ── fleet, dispatch, event   what the services say to each other
 //! ```
@@ -19,6 +19,7 @@ pub mod frame;
 pub mod headers;
 pub mod ids;
 pub mod options;
+pub mod resources;
 pub mod result;
 pub mod span;
 pub mod task;
@@ -26,5 +27,6 @@ pub mod task;
 pub use headers::Headers;
 pub use ids::{Delivery, Holding, Kind, Lane, Priority, TaskId, Term, WorkerId};
 pub use options::TaskOptions;
+pub use resources::{Cpu, Label, Memory, Resources};
 pub use span::{Micros, Span};
 pub use task::{Rejection, TaskSpec};

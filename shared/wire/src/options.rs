@@ -3,18 +3,23 @@
 //! What must hold: a header of Rota's own that is unknown, given twice or breaks its rule is an error
 //! that names header, value and rule; it is never ignored.
 
+use std::collections::BTreeSet;
+
 use crate::headers::{
-    ATTEMPT, ATTEMPTS, BACKOFF, Headers, ID, OWN_PREFIX, PRIORITY, RECHECK, SUBMITTED, TIMEOUT,
-    TRACEPARENT,
+    ATTEMPT, ATTEMPTS, BACKOFF, CPU, DURATION, Headers, ID, MEMORY, OWN_PREFIX, PRIORITY, RECHECK,
+    REQUIRES, SUBMITTED, TIMEOUT, TRACEPARENT,
 };
 use crate::ids::Priority;
+use crate::resources::{Label, REQUIRES_MAX, Resources};
 use crate::span::Span;
 use crate::task::Rejection;
 
 /// The most attempts that a task may ask for.
 pub const ATTEMPTS_MAX: u32 = 1_000;
 
-const OPTION_HEADERS: [&str; 4] = [PRIORITY, TIMEOUT, ATTEMPTS, BACKOFF];
+const OPTION_HEADERS: [&str; 8] = [
+    PRIORITY, TIMEOUT, ATTEMPTS, BACKOFF, CPU, MEMORY, REQUIRES, DURATION,
+];
 const OWN_READY_HEADERS: [&str; 4] = [ID, SUBMITTED, ATTEMPT, RECHECK];
 
 /// What a submitter may ask for. [`Default`] gives what an absent header means.
@@ -28,6 +33,12 @@ pub struct TaskOptions {
     pub attempts: u32,
     /// How long to wait before another attempt.
     pub backoff: Backoff,
+    /// What one attempt needs beside its slot.
+    pub demand: Resources,
+    /// Labels that its worker must carry, sorted and each once.
+    pub requires: Vec<Label>,
+    /// The submitter's estimate of the run time; nothing means that it is learned.
+    pub duration: Option<Span>,
     /// W3C trace context, passed on as it came.
     pub traceparent: Option<String>,
 }
@@ -39,6 +50,9 @@ impl Default for TaskOptions {
             timeout: Span::from_secs(600),
             attempts: 5,
             backoff: Backoff::default(),
+            demand: Resources::NONE,
+            requires: Vec::new(),
+            duration: None,
             traceparent: None,
         }
     }
@@ -118,6 +132,17 @@ impl TaskOptions {
         if self.backoff != usual.backoff {
             headers.push(BACKOFF, self.backoff.to_string());
         }
+        if self.demand.cpu != usual.demand.cpu {
+            headers.push(CPU, self.demand.cpu.to_string());
+        }
+        if self.demand.memory != usual.demand.memory {
+            headers.push(MEMORY, self.demand.memory.to_string());
+        }
+        if !self.requires.is_empty() {
+            let labels: Vec<&str> = self.requires.iter().map(Label::as_str).collect();
+            headers.push(REQUIRES, labels.join(","));
+        }
+        headers.push_some(DURATION, self.duration.map(|span| span.to_string()));
         headers.push_some(TRACEPARENT, self.traceparent.clone());
     }
 
@@ -148,8 +173,36 @@ impl TaskOptions {
                 Rejection::new(BACKOFF, text, "the first wait and its cap, such as 1s..5m")
             })?;
         }
+        options.read_needs(headers)?;
         options.traceparent = headers.value(TRACEPARENT).map(str::to_owned);
         Ok(options)
+    }
+}
+
+impl TaskOptions {
+    /// Reads what an attempt needs: resources, labels, time.
+    fn read_needs(&mut self, headers: &Headers) -> Result<(), Rejection> {
+        if let Some(text) = headers.value(CPU) {
+            let refused = |_| Rejection::new(CPU, text, "cores such as 2, 0.5 or 500m");
+            self.demand.cpu = text.parse().map_err(refused)?;
+        }
+        if let Some(text) = headers.value(MEMORY) {
+            let refused = |_| Rejection::new(MEMORY, text, "bytes, such as 512MiB or 2GB");
+            self.demand.memory = text.parse().map_err(refused)?;
+        }
+        if let Some(text) = headers.value(REQUIRES) {
+            let labels = text.split(',').map(|label| label.trim().parse());
+            let labels: Option<BTreeSet<Label>> = labels.collect::<Result<_, _>>().ok();
+            let labels = labels.filter(|labels| labels.len() <= REQUIRES_MAX);
+            let rule = "at most 16 labels between commas, such as gpu,zone=eu";
+            let labels = labels.ok_or_else(|| Rejection::new(REQUIRES, text, rule))?;
+            self.requires = labels.into_iter().collect();
+        }
+        if let Some(text) = headers.value(DURATION) {
+            let refused = |_| Rejection::new(DURATION, text, "a span such as 200ms or 5m");
+            self.duration = Some(Span::parse(text).map_err(refused)?);
+        }
+        Ok(())
     }
 }
 
@@ -168,8 +221,7 @@ fn refuse_unknown(headers: &Headers, also: &[&str]) -> Result<(), Rejection> {
             return Err(Rejection::new(
                 name,
                 value,
-                "an option that this version knows: Rota-Priority, Rota-Timeout, Rota-Attempts, \
-                 Rota-Backoff",
+                format!("an option that this version knows: {}", OPTION_HEADERS.join(", ")),
             ));
         }
         if seen.iter().any(|other| other.eq_ignore_ascii_case(name)) {
@@ -200,6 +252,10 @@ mod tests {
             ("rota-timeout", "90s"),
             ("Rota-Attempts", "2"),
             ("Rota-Backoff", "100ms..1m30s"),
+            ("Rota-Cpu", "1.5"),
+            ("Rota-Memory", "512MiB"),
+            ("Rota-Requires", "zone=eu, gpu"),
+            ("Rota-Duration", "1m30s"),
             (
                 "traceparent",
                 "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
@@ -222,6 +278,10 @@ mod tests {
             ("Rota-Attempts", "1001"),
             ("Rota-Backoff", "5m..1s"),
             ("Rota-Backoff", "1s"),
+            ("Rota-Cpu", "two"),
+            ("Rota-Memory", "lots"),
+            ("Rota-Requires", "gpu,,"),
+            ("Rota-Duration", "-1s"),
             ("Rota-Prioritty", "1"),
             ("Rota-Id", "mine"),
         ] {

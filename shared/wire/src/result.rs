@@ -3,11 +3,11 @@
 use std::fmt;
 
 use crate::headers::{
-    ATTEMPTS, EXIT, FINISHED, Headers, ID, KIND, REASON, STARTED, STATE, SUBMITTED, TRACEPARENT,
-    WORKER,
+    ATTEMPTS, ESTIMATE, EXIT, FINISHED, Headers, ID, KIND, RAN, REASON, STARTED, STATE, SUBMITTED,
+    TRACEPARENT, WORKER,
 };
 use crate::ids::{TaskId, WorkerId};
-use crate::span::Micros;
+use crate::span::{Micros, Span};
 
 /// How a task ended. None of these changes any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,6 +82,10 @@ pub struct TaskResult {
     pub started: Option<Micros>,
     /// When the task ended.
     pub finished: Micros,
+    /// How long the last attempt ran, suspensions left out.
+    pub ran: Option<Span>,
+    /// How long it was expected to run.
+    pub estimate: Option<Span>,
     /// The submission's trace context.
     pub traceparent: Option<String>,
 }
@@ -101,6 +105,8 @@ impl TaskResult {
         headers.push_some(SUBMITTED, self.submitted.map(|time| time.to_string()));
         headers.push_some(STARTED, self.started.map(|time| time.to_string()));
         headers.push(FINISHED, self.finished.to_string());
+        headers.push_some(RAN, self.ran.map(|span| span.to_string()));
+        headers.push_some(ESTIMATE, self.estimate.map(|span| span.to_string()));
         headers.push_some(TRACEPARENT, self.traceparent.as_deref());
         headers
     }
@@ -110,6 +116,7 @@ impl TaskResult {
     pub fn from_headers(headers: &Headers) -> Option<Self> {
         let owned = |name| headers.value(name).map(str::to_owned);
         let time = |name| headers.value(name).and_then(Micros::parse);
+        let span = |name| Span::parse(headers.value(name)?).ok();
         Some(Self {
             id: TaskId::parse(headers.value(ID)?).ok()?,
             state: FinalState::parse(headers.value(STATE)?)?,
@@ -123,6 +130,8 @@ impl TaskResult {
             submitted: time(SUBMITTED),
             started: time(STARTED),
             finished: time(FINISHED)?,
+            ran: span(RAN),
+            estimate: span(ESTIMATE),
             traceparent: owned(TRACEPARENT),
         })
     }
@@ -153,6 +162,8 @@ mod tests {
             submitted: Some(Micros(1_000_000)),
             started: Some(Micros(2_000_000)),
             finished: Micros(3_000_000),
+            ran: Some(Span::from_ms(900)),
+            estimate: Some(Span::from_secs(2)),
             traceparent: None,
         };
         assert_eq!(TaskResult::from_headers(&result.to_headers()), Some(result));

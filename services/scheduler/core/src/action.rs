@@ -79,6 +79,10 @@ pub struct AssignFrame {
     pub settled: Vec<u64>,
     /// Deliveries that belong to others now.
     pub revoked: Vec<Holding>,
+    /// Attempts to suspend; they come before all that is to run.
+    pub suspended: Vec<Holding>,
+    /// Attempts to resume.
+    pub resumed: Vec<Holding>,
     /// Attempts to run.
     pub tasks: Vec<Placed>,
 }
@@ -90,4 +94,6 @@ pub struct Placed {
     pub holding: Holding,
     /// The task.
     pub task: Arc<TaskSpec>,
+    /// How long it is expected to run, if anything is known.
+    pub estimate: Option<Span>,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rota_wire::{Holding, Kind, WorkerId};
+use rota_wire::{Holding, Kind, Micros, WorkerId};
 
 use crate::action::{Action, AssignFrame, Placed};
 use crate::fleet::{Outbox, WorkerKey};
@@ -12,7 +12,7 @@ use crate::tasks::{Hold, TaskState};
 
 impl Scheduler {
     /// Decides on all that is known: to be called once after the events of a turn.
-    pub fn dispatch(&mut self, actions: &mut Vec<Action>) {
+    pub fn dispatch(&mut self, _now: Micros, actions: &mut Vec<Action>) {
         self.complete_recovery(actions);
         if self.recovery.listening_until.is_none() {
             self.place_suspects(actions);
@@ -81,6 +81,7 @@ impl Scheduler {
         let placed = Placed {
             holding,
             task: task.spec.clone(),
+            estimate: None,
         };
         self.fleet.hold(worker, seq, &kind, suspect);
         if let Some(outbox) = self.fleet.outbox(worker) {
@@ -135,6 +136,8 @@ fn assign(worker: WorkerId, outbox: Outbox) -> Action {
         number: frame,
         settled,
         revoked,
+        suspended: Vec::new(),
+        resumed: Vec::new(),
         tasks,
     })
 }

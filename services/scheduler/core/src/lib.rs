@@ -24,6 +24,7 @@
 pub mod action;
 pub mod event;
 pub mod options;
+pub mod policy;
 pub mod scheduler;
 
 mod check;
@@ -41,5 +42,6 @@ mod tasks;
 
 pub use action::{Action, AssignFrame, Placed};
 pub use event::{Event, Looked};
-pub use options::Options;
+pub use options::{LoadView, Options};
+pub use policy::{Allocation, Binding, Order, Policy};
 pub use scheduler::Scheduler;

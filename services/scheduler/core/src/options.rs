@@ -1,10 +1,22 @@
 //! What an operator may choose, checked as a whole before the core is made.
 
-use rota_wire::Span;
+use std::collections::BTreeMap;
+
+use rota_wire::{Kind, Span};
+
+use crate::policy::Policy;
 
 /// The scheduler's settings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
+    /// How tasks are scheduled.
+    pub policy: Policy,
+    /// The same for kinds that differ.
+    pub kinds: BTreeMap<Kind, Policy>,
+    /// Suspended attempts on one worker, at most.
+    pub suspended_max: u32,
+    /// What counts as a worker's load.
+    pub load_view: LoadView,
     /// Heartbeats that a worker may miss before it counts as lost.
     pub missed_heartbeats_max: u32,
     /// Workers that a task may take down before it is poison.
@@ -26,9 +38,23 @@ pub struct Options {
     pub again_after: Span,
 }
 
+/// What counts as a worker's load.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LoadView {
+    /// What the scheduler knows the worker to hold, what it was assigned since its last heartbeat included.
+    #[default]
+    Counted,
+    /// What it held at its last heartbeat, and nothing else. It herds: this is here to show that.
+    HeartbeatOnly,
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
+            policy: Policy::default(),
+            kinds: BTreeMap::new(),
+            suspended_max: 64,
+            load_view: LoadView::Counted,
             missed_heartbeats_max: 3,
             losses_max: 3,
             look_ahead: 64,
@@ -43,6 +69,12 @@ impl Default for Options {
 }
 
 impl Options {
+    /// How tasks of a kind are scheduled.
+    #[must_use]
+    pub fn policy_of(&self, kind: &Kind) -> Policy {
+        self.kinds.get(kind).copied().unwrap_or(self.policy)
+    }
+
     /// All rules that the settings break: the setting, its value, and what it must be.
     #[must_use]
     pub fn faults(&self) -> Vec<(&'static str, u64, &'static str)> {
@@ -57,6 +89,12 @@ impl Options {
             ("tasks in memory", self.tasks_max as u64, 1..=10_000_000),
             ("workers", self.workers_max as u64, 1..=1_000_000),
             ("tasks in a frame", self.frame_tasks_max as u64, 1..=65_536),
+            (
+                "suspended attempts",
+                u64::from(self.suspended_max),
+                1..=10_000,
+            ),
+            ("quantum in ms", self.least_quantum(), 1..=86_400_000),
             ("roll call in ms", self.roll_call.ms(), 1..=60_000),
             (
                 "pause before another try in ms",
@@ -73,12 +111,20 @@ impl Options {
     }
 }
 
+impl Options {
+    fn least_quantum(&self) -> u64 {
+        let all = self.kinds.values().chain([&self.policy]);
+        all.map(|policy| policy.quantum.ms()).min().unwrap_or(0)
+    }
+}
+
 const fn rule(max: u64) -> &'static str {
     match max {
         1_000 => "must be 1 to 1000",
         10_000 => "must be 1 to 10000",
         60_000 => "must be 1 to 60000",
         65_536 => "must be 1 to 65536",
+        86_400_000 => "must be 1 to 86400000",
         1_000_000 => "must be 1 to 1000000",
         _ => "must be 1 to 10000000",
     }

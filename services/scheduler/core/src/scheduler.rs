@@ -63,6 +63,7 @@ impl Scheduler {
         assert!(faults.is_empty(), "options were not checked: {faults:?}");
         actions.push(Action::CallRoll);
         actions.push(Action::Tell(Told::Leading { term }));
+        let roll_call = options.roll_call;
         Self {
             options,
             term,
@@ -72,7 +73,7 @@ impl Scheduler {
             suspects: BTreeSet::new(),
             fleet: Fleet::default(),
             lanes: Lanes::default(),
-            recovery: Recovery::new(now.plus(options.roll_call), expected),
+            recovery: Recovery::new(now.plus(roll_call), expected),
             again: BTreeSet::new(),
             counts: Counts {
                 term,
