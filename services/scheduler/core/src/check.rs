@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use rota_wire::Lane;
+use rota_wire::{Lane, Resources};
 
+use crate::fleet::cpu_of;
 use crate::scheduler::Scheduler;
-use crate::tasks::TaskState;
+use crate::tasks::{Course, Hold, Task, TaskState};
 
 impl Scheduler {
     /// Looks whether all books agree with each other.
@@ -15,6 +16,7 @@ impl Scheduler {
     pub fn check(&self) -> Result<(), String> {
         self.check_holds()?;
         self.check_queue()?;
+        self.check_room()?;
         self.check_lanes()
     }
 
@@ -43,18 +45,70 @@ impl Scheduler {
         }
     }
 
+    /// What waits stands in one line, and what makes room among the runners.
     fn check_queue(&self) -> Result<(), String> {
-        let ready = self
-            .tasks
-            .iter()
-            .filter(|(_, task)| matches!(task.state, TaskState::Ready));
-        let ready = ready.count();
-        let queued = self.queue.len() + self.suspects.len();
-        if ready == queued {
+        let (mut waiting, mut turns) = (0, 0);
+        for (seq, task) in self.tasks.iter() {
+            let ready = matches!(task.state, TaskState::Ready);
+            let waits = (ready && !self.suspects.contains(&seq)) || task.is_suspended();
+            waiting += usize::from(waits);
+            turns += usize::from(makes_room(task));
+            if waits != task.place.is_some() {
+                return Err(format!(
+                    "task {seq} waits: {waits}, in line: {:?}",
+                    task.place
+                ));
+            }
+            if task.bound.is_some() && !ready {
+                return Err(format!("task {seq} is bound and does not wait"));
+            }
+        }
+        let (queued, runners) = (self.queue.len(), self.runners.len());
+        if (waiting, turns) == (queued, runners) {
             Ok(())
         } else {
-            Err(format!("{ready} tasks ready, {queued} queued"))
+            Err(format!(
+                "{waiting} tasks wait, {queued} queued; {turns} may make room, {runners} among them"
+            ))
         }
+    }
+
+    /// Slots and declared resources are as the attempts say, and no more are suspended than may be.
+    fn check_room(&self) -> Result<(), String> {
+        for (key, worker) in self.fleet.iter() {
+            let held = worker.held().iter().filter_map(|seq| self.tasks.get(*seq));
+            let (mut suspended, mut demand) = (0, Resources::NONE);
+            for task in held {
+                let wants = task.spec.options.demand;
+                if task.is_suspended() {
+                    suspended += 1;
+                    demand = demand.plus(wants.minus(cpu_of(wants)));
+                } else {
+                    demand = demand.plus(wants);
+                }
+            }
+            if (suspended, demand) != (worker.suspended(), worker.demand()) {
+                return Err(format!(
+                    "{}: {suspended} suspended and {demand:?}, booked {} and {:?}",
+                    worker.id,
+                    worker.suspended(),
+                    worker.demand()
+                ));
+            }
+            let bound = self.queue.places_at(key).filter(|((_, seq), _)| {
+                let task = self.tasks.get(*seq);
+                task.is_some_and(|task| task.bound == Some(key))
+            });
+            let bound = u32::try_from(bound.count()).unwrap_or(u32::MAX);
+            if bound != worker.bound() {
+                return Err(format!(
+                    "{}: {bound} bound, booked {}",
+                    worker.id,
+                    worker.bound()
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn check_lanes(&self) -> Result<(), String> {
@@ -78,4 +132,14 @@ impl Scheduler {
         }
         Ok(())
     }
+}
+
+const fn makes_room(task: &Task) -> bool {
+    matches!(
+        task.state,
+        TaskState::Held(Hold {
+            course: Course::Running { turn: Some(_), .. },
+            ..
+        })
+    )
 }

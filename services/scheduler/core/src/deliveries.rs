@@ -10,7 +10,7 @@ use rota_wire::{Delivery, Lane, Micros, TaskSpec};
 use crate::action::Action;
 use crate::event::Looked;
 use crate::scheduler::Scheduler;
-use crate::tasks::{Hold, Settling, SettlingStep, Task, TaskState};
+use crate::tasks::{Course, Hold, Settling, SettlingStep, Task, TaskState};
 
 impl Scheduler {
     pub(crate) fn lane_opened(&mut self, lane: Lane, unacked: u32, delivered_to: u64) {
@@ -81,6 +81,11 @@ impl Scheduler {
             input_bytes,
             losses: 0,
             last_worker: None,
+            expected: None,
+            ran: 0,
+            came: 0,
+            place: None,
+            bound: None,
             state: TaskState::Returning,
         };
         self.tasks.insert(task);
@@ -150,15 +155,19 @@ impl Scheduler {
     /// Puts a task that is counted as waiting into the queue.
     fn make_ready(&mut self, seq: u64) {
         let suspect_from = self.suspect_from();
+        let expected = self.tasks.get(seq).and_then(|task| self.expected(task));
         let Some(task) = self.tasks.get_mut(seq) else {
             return;
         };
         task.state = TaskState::Ready;
+        task.expected = expected;
+        if !task.spec.options.demand.is_none() {
+            self.fleet.want_rooms();
+        }
         if task.losses >= suspect_from {
             self.suspects.insert(seq);
         } else {
-            self.queue
-                .insert(&task.spec.kind, task.spec.options.priority, seq);
+            self.enqueue(seq);
         }
     }
 
@@ -216,14 +225,15 @@ impl Scheduler {
         };
         match task.state {
             TaskState::Ready => {
-                self.queue
-                    .remove(&task.spec.kind, task.spec.options.priority, seq);
+                self.dequeue(seq);
+                self.unbind(seq);
                 self.suspects.remove(&seq);
             }
             TaskState::LookingUp => {}
             TaskState::Held(_) | TaskState::Settling(_) | TaskState::Returning => return,
         }
-        if let Some(book) = self.lanes.get_mut(&task.lane) {
+        let lane = self.tasks.get(seq).map(|task| &task.lane);
+        if let Some(book) = lane.and_then(|lane| self.lanes.get_mut(lane)) {
             book.waiting = book.waiting.saturating_sub(1);
         }
     }
@@ -236,6 +246,8 @@ impl Scheduler {
             return;
         };
         task.state = TaskState::Returning;
+        // Whoever has it next begins from nothing.
+        task.ran = 0;
         if let Some(book) = self.lanes.get_mut(&task.lane) {
             book.returning += 1;
         }
@@ -248,8 +260,11 @@ impl Scheduler {
         let TaskState::Held(hold) = task.state else {
             return None;
         };
-        let kind = task.spec.kind.clone();
-        self.fleet.release(hold.worker, seq, &kind);
+        match hold.course {
+            Course::Running { .. } => self.end_run(seq),
+            Course::Suspended => self.dequeue(seq),
+        }
+        self.fleet.release(hold.worker, self.tasks.get(seq)?.part());
         Some(hold)
     }
 

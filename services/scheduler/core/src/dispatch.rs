@@ -1,22 +1,32 @@
 //! Who gets what: the turn in which waiting tasks are placed, frames closed and lanes pulled.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use rota_wire::{Holding, Kind, Micros, WorkerId};
+use rota_wire::{Holding, Micros, WorkerId};
 
 use crate::action::{Action, AssignFrame, Placed};
-use crate::fleet::{Outbox, WorkerKey};
-use crate::queue::Place;
+use crate::allocation::Wish;
+use crate::fleet::{Outbox, Seats, Worker, WorkerKey, cpu_of};
+use crate::order;
+use crate::policy::Binding;
+use crate::queue::{Line, Place};
 use crate::scheduler::Scheduler;
-use crate::tasks::{Hold, TaskState};
+use crate::tasks::{Course, Hold, Task, TaskState};
+use crate::waiting::Group;
+
+/// The heads of all lines that may find a free slot, the next of each group first.
+#[derive(Default)]
+struct Heads(BTreeMap<Group, BTreeSet<(Place, Line)>>);
 
 impl Scheduler {
     /// Decides on all that is known: to be called once after the events of a turn.
-    pub fn dispatch(&mut self, _now: Micros, actions: &mut Vec<Action>) {
+    pub fn dispatch(&mut self, now: Micros, actions: &mut Vec<Action>) {
+        self.now = now;
         self.complete_recovery(actions);
         if self.recovery.listening_until.is_none() {
             self.place_suspects(actions);
             self.place_ready(actions);
+            self.preempt(actions);
         }
         for (worker, outbox) in self.fleet.take_outgoing() {
             actions.push(assign(worker, outbox));
@@ -24,21 +34,115 @@ impl Scheduler {
         self.pull(actions);
     }
 
-    /// Places waiting tasks, the most urgent of all kinds first, until none has a worker with a free slot.
+    /// Gives free slots to whatever is next, until nothing that waits has a worker with a free slot.
     fn place_ready(&mut self, actions: &mut Vec<Action>) {
-        let mut heads: BTreeSet<(Place, Kind)> = self
-            .queue
-            .heads()
-            .map(|(place, kind)| (place, kind.clone()))
-            .collect();
-        while let Some(((_, seq), kind)) = heads.pop_first() {
-            let Some(worker) = self.fleet.least_loaded(&kind) else {
-                continue;
+        let mut heads = self.heads();
+        while let Some((line, seq)) = self.next_head(&mut heads) {
+            let found = match &line {
+                Line::Anywhere(_) => self.place_anywhere(seq, &mut heads, actions),
+                Line::At(worker, _) => self.place_at(seq, *worker, actions),
             };
-            self.place(seq, worker, actions);
-            if let Some(next) = self.queue.head(&kind) {
-                heads.insert((next, kind));
+            if found && let Some(next) = self.queue.head(&line) {
+                heads.insert(self.group(line.kind()), next, line);
             }
+        }
+    }
+
+    fn heads(&mut self) -> Heads {
+        let mut heads = Heads::default();
+        for (place, kind) in self.queue.heads_anywhere() {
+            heads.insert(self.group(kind), place, Line::Anywhere(kind.clone()));
+        }
+        for worker in self.fleet.take_freed() {
+            for (place, kind) in self.queue.heads_at(worker) {
+                heads.insert(self.group(kind), place, Line::At(worker, kind.clone()));
+            }
+        }
+        heads
+    }
+
+    /// The next head. Groups have orders of their own, so between two of them urgency decides.
+    fn next_head(&self, heads: &mut Heads) -> Option<(Line, u64)> {
+        let group = if heads.0.len() <= 1 {
+            heads.0.keys().next()?.clone()
+        } else {
+            let ageing = self.options.policy.ageing;
+            let urgency = |seq: u64| {
+                let task = self.tasks.get(seq);
+                task.map(|task| (order::urgency(ageing, &task.waiting()), seq))
+            };
+            let firsts = heads.0.iter().filter_map(|(group, places)| {
+                let ((_, seq), _) = places.first()?;
+                Some((urgency(*seq), group))
+            });
+            firsts.min()?.1.clone()
+        };
+        heads.pop(&group)
+    }
+
+    /// Starts a task where there is a free slot, or binds it to a worker if its kind is bound early.
+    fn place_anywhere(&mut self, seq: u64, heads: &mut Heads, actions: &mut Vec<Action>) -> bool {
+        let Some(task) = self.tasks.get(seq) else {
+            return false;
+        };
+        let policy = self.policy(&task.spec.kind);
+        let seats = match policy.binding {
+            Binding::Late => Seats::Free,
+            Binding::Early => Seats::Any,
+        };
+        let wish = Wish {
+            kind: &task.spec.kind,
+            requires: &task.spec.options.requires,
+            demand: task.spec.options.demand,
+            seats,
+        };
+        let Some(worker) = self.allocator.choose(&self.fleet, policy.allocation, wish) else {
+            return false;
+        };
+        match policy.binding {
+            Binding::Late => self.place(seq, worker, actions),
+            Binding::Early => {
+                let line = Line::At(worker, task.spec.kind.clone());
+                self.bind(seq, worker);
+                if let Some(place) = self.queue.head(&line) {
+                    heads.insert(self.group(line.kind()), place, line);
+                }
+            }
+        }
+        true
+    }
+
+    /// Starts or resumes a task on the one worker for which it waits, if it has room.
+    fn place_at(&mut self, seq: u64, worker: WorkerKey, actions: &mut Vec<Action>) -> bool {
+        let (Some(task), Some(found)) = (self.tasks.get(seq), self.fleet.get(worker)) else {
+            return false;
+        };
+        let fits = task.place.is_some() && self.has_room(found, task);
+        if fits {
+            self.begin(seq, worker, actions);
+        }
+        fits
+    }
+
+    fn has_room(&self, worker: &Worker, task: &Task) -> bool {
+        let (kind, demand) = (&task.spec.kind, task.spec.options.demand);
+        let needed = if task.is_suspended() {
+            cpu_of(demand)
+        } else {
+            demand
+        };
+        worker.takes_tasks()
+            && worker.free_slots() > 0
+            && worker.used(kind) < self.fleet.limit(worker, kind)
+            && needed.fits(worker.room())
+    }
+
+    /// Starts a task on a worker, or lets its attempt there go on.
+    pub(crate) fn begin(&mut self, seq: u64, worker: WorkerKey, actions: &mut Vec<Action>) {
+        if self.tasks.get(seq).is_some_and(Task::is_suspended) {
+            self.resume(seq);
+        } else {
+            self.place(seq, worker, actions);
         }
     }
 
@@ -50,10 +154,13 @@ impl Scheduler {
             let Some(task) = self.tasks.get(seq) else {
                 continue;
             };
-            let kind = task.spec.kind.clone();
-            let found = self
-                .fleet
-                .least_loaded_where(&kind, |worker| !worker.has_suspect());
+            let wish = Wish {
+                kind: &task.spec.kind,
+                requires: &task.spec.options.requires,
+                demand: task.spec.options.demand,
+                seats: Seats::Free,
+            };
+            let found = wish.least_loaded_where(&self.fleet, |worker| !worker.has_suspect());
             if let Some(worker) = found {
                 self.place(seq, worker, actions);
             }
@@ -64,30 +171,34 @@ impl Scheduler {
         let suspect = self.suspects.contains(&seq);
         self.leave_waiting(seq);
         let frame = self.frame_with_room(seq, worker, actions);
+        let term = self.term;
         let Some(task) = self.tasks.get_mut(seq) else {
             return;
         };
         let holding = Holding {
-            term: self.term,
+            term,
             delivery: task.delivery,
         };
         task.state = TaskState::Held(Hold {
             worker,
             holding,
             frame,
+            course: Course::Suspended,
         });
+        task.ran = 0;
         self.counts.assigned += 1;
-        let (kind, input_bytes) = (task.spec.kind.clone(), task.input_bytes);
+        let input_bytes = task.input_bytes;
         let placed = Placed {
             holding,
             task: task.spec.clone(),
-            estimate: None,
+            estimate: task.estimate(),
         };
-        self.fleet.hold(worker, seq, &kind, suspect);
+        self.fleet.hold(worker, task.part(), suspect);
         if let Some(outbox) = self.fleet.outbox(worker) {
             outbox.input_bytes = outbox.input_bytes.saturating_add(input_bytes);
             outbox.tasks.push(placed);
         }
+        self.begin_run(seq);
     }
 
     /// The number of the worker's open frame; a frame that is full is sent first.
@@ -123,11 +234,28 @@ impl Scheduler {
     }
 }
 
+impl Heads {
+    fn insert(&mut self, group: Group, place: Place, line: Line) {
+        self.0.entry(group).or_default().insert((place, line));
+    }
+
+    fn pop(&mut self, group: &Group) -> Option<(Line, u64)> {
+        let places = self.0.get_mut(group)?;
+        let ((_, seq), line) = places.pop_first()?;
+        if places.is_empty() {
+            self.0.remove(group);
+        }
+        Some((line, seq))
+    }
+}
+
 fn assign(worker: WorkerId, outbox: Outbox) -> Action {
     let Outbox {
         frame,
         settled,
         revoked,
+        suspended,
+        resumed,
         tasks,
         input_bytes: _,
     } = outbox;
@@ -136,8 +264,8 @@ fn assign(worker: WorkerId, outbox: Outbox) -> Action {
         number: frame,
         settled,
         revoked,
-        suspended: Vec::new(),
-        resumed: Vec::new(),
+        suspended,
+        resumed,
         tasks,
     })
 }

@@ -1,44 +1,70 @@
-//! The fleet: the workers, what each holds, and who is the least loaded.
+//! The fleet: the workers, what each holds, and where there is room.
 //!
 //! A worker's load is what the scheduler knows it to hold, which is what its heartbeat says plus what was
 //! assigned since, and what it runs that is not in our books. Load on heartbeats alone herds: each
 //! worker would look idle until its next word.
 //!
-//! Workers that handle the same kinds form a class; a class keeps its workers with a free slot in order of
-//! load, so placing costs O(log n).
+//! Workers that handle the same kinds and carry the same labels form a class; a class keeps its workers in the
+//! orders in which they are chosen, so placing costs O(log n) in workers, and O(n) in classes.
 
 mod class;
 mod departed;
+mod pool;
+mod rooms;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rota_wire::fleet::{Heartbeat, WorkerState};
-use rota_wire::{Kind, Micros, WorkerId};
+use rota_wire::fleet::Heartbeat;
+use rota_wire::{Kind, Label, Micros, Resources, WorkerId};
 
-use class::Class;
+use crate::options::LoadView;
+use class::Profile;
+pub(crate) use class::{Class, Seats};
 use departed::Departed;
-pub(crate) use worker::{Outbox, Worker};
+pub(crate) use pool::{FleetPlace, Pool};
+pub(crate) use rooms::{Dominant, Strain};
+pub(crate) use worker::{Outbox, Part, Worker, cpu_of};
 
 /// Names a worker while it is in the fleet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct WorkerKey(u32);
+
+/// Names a class while it has members.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ClassKey(u32);
 
 #[derive(Debug, Default)]
 pub(crate) struct Fleet {
+    view: LoadView,
     workers: BTreeMap<WorkerKey, Worker>,
     by_id: BTreeMap<WorkerId, WorkerKey>,
-    classes: Vec<Class>,
-    by_kind: BTreeMap<Kind, Vec<usize>>,
+    classes: BTreeMap<ClassKey, Class>,
+    by_profile: BTreeMap<Profile, ClassKey>,
+    by_kind: BTreeMap<Kind, BTreeSet<ClassKey>>,
     deadlines: BTreeSet<(Micros, WorkerKey)>,
     /// Workers with something to be sent.
     outgoing: BTreeSet<WorkerKey>,
+    /// Workers that have got a free slot, or that take tasks again.
+    freed: BTreeSet<WorkerKey>,
     next_key: u32,
+    next_class: u32,
     assigned: u64,
     departed: Departed,
+    /// Whether anybody has asked for cores or memory: until then nobody looks for room.
+    with_rooms: bool,
+    resources: Resources,
+    demand: Resources,
 }
 
 impl Fleet {
+    pub(crate) fn new(view: LoadView) -> Self {
+        Self {
+            view,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.workers.len()
     }
@@ -55,25 +81,37 @@ impl Fleet {
         self.workers.iter().map(|(key, worker)| (*key, worker))
     }
 
+    /// What all workers may give, and what of it is promised.
+    pub(crate) const fn resources(&self) -> (Resources, Resources) {
+        (self.resources, self.demand)
+    }
+
     /// Adds a worker at its first heartbeat.
     pub(crate) fn join(&mut self, heartbeat: &Heartbeat) -> WorkerKey {
         self.next_key += 1;
         let key = WorkerKey(self.next_key);
-        let mut worker = Worker::new(heartbeat, key);
+        let mut worker = Worker::new(heartbeat, key, self.view);
         worker.frames = self.departed.frames_of(&heartbeat.worker);
-        worker.class = self.class_of(heartbeat);
-        self.classes[worker.class].put_in(&worker);
+        worker.class = self.enter_class(heartbeat);
+        self.resources = self.resources.plus(worker.resources);
         self.by_id.insert(heartbeat.worker.clone(), key);
         self.workers.insert(key, worker);
+        self.change(key, |_| {});
         key
     }
 
     /// Takes a worker out, with all that it holds.
     pub(crate) fn leave(&mut self, key: WorkerKey) -> Option<Worker> {
-        let worker = self.workers.remove(&key)?;
-        self.classes[worker.class].take_out(&worker);
+        let mut worker = self.workers.remove(&key)?;
+        if let Some(class) = self.classes.get_mut(&worker.class) {
+            class.take_out(&mut worker);
+        }
+        self.leave_class(worker.class);
+        self.resources = self.resources.minus(worker.resources);
+        self.demand = self.demand.minus(worker.demand());
         self.deadlines.remove(&(worker.deadline, key));
         self.outgoing.remove(&key);
+        self.freed.remove(&key);
         self.by_id.remove(&worker.id);
         self.departed
             .remember(&worker.id, worker.heartbeat, worker.frames);
@@ -95,12 +133,22 @@ impl Fleet {
 
     /// Takes in what a heartbeat says of capacity and state.
     pub(crate) fn heard(&mut self, key: WorkerKey, heartbeat: &Heartbeat, deadline: Micros) {
-        let class = self.class_of(heartbeat);
         let Some(worker) = self.workers.get(&key) else {
             return;
         };
+        let before = worker.class;
         self.deadlines.remove(&(worker.deadline, key));
         self.deadlines.insert((deadline, key));
+        self.resources = self.resources.minus(worker.resources);
+        self.resources = self.resources.plus(heartbeat.resources);
+        let class = self.enter_class(heartbeat);
+        if class != before
+            && let (Some(worker), Some(old)) =
+                (self.workers.get_mut(&key), self.classes.get_mut(&before))
+        {
+            old.take_out(worker);
+        }
+        self.leave_class(before);
         self.change(key, |worker| {
             worker.hear(heartbeat);
             worker.deadline = deadline;
@@ -113,37 +161,48 @@ impl Fleet {
         self.deadlines.first().copied()
     }
 
-    /// The worker that a task of a kind goes to: the least loaded of those with a free slot.
-    pub(crate) fn least_loaded(&self, kind: &Kind) -> Option<WorkerKey> {
-        let classes = self.by_kind.get(kind)?.iter();
-        classes
-            .filter_map(|class| self.classes[*class].first(kind))
-            .min()
-            .map(|place| place.worker)
-    }
-
-    /// The same among workers that `suit`. Costs O(n): for the rare task that is particular.
-    pub(crate) fn least_loaded_where(
+    /// The classes that handle a kind and carry the labels.
+    pub(crate) fn classes_for(
         &self,
         kind: &Kind,
-        suit: impl Fn(&Worker) -> bool,
-    ) -> Option<WorkerKey> {
-        let classes = self.by_kind.get(kind)?.iter();
-        let places = classes.flat_map(|class| self.classes[*class].places(kind));
-        places
-            .filter(|place| suit(&self.workers[&place.worker]))
-            .min()
-            .map(|place| place.worker)
+        labels: &[Label],
+    ) -> impl Iterator<Item = &Class> {
+        let keys = self.by_kind.get(kind).into_iter().flatten();
+        let classes = keys.filter_map(|key| self.classes.get(key));
+        classes.filter(|class| labels.is_empty() || class.profile.carries(labels))
+    }
+
+    /// The same by their keys.
+    pub(crate) fn class_keys(
+        &self,
+        kind: &Kind,
+        labels: &[Label],
+    ) -> impl Iterator<Item = ClassKey> {
+        let keys = self.by_kind.get(kind).into_iter().flatten();
+        keys.copied().filter(move |key| {
+            let class = self.classes.get(key);
+            class.is_some_and(|class| labels.is_empty() || class.profile.carries(labels))
+        })
+    }
+
+    /// Whether a worker handles a kind and carries the labels.
+    pub(crate) fn suits(&self, worker: &Worker, kind: &Kind, labels: &[Label]) -> bool {
+        let class = self.classes.get(&worker.class);
+        class.is_some_and(|class| class.profile.limit(kind) > 0 && class.profile.carries(labels))
+    }
+
+    /// How many of a kind may run on a worker at once.
+    pub(crate) fn limit(&self, worker: &Worker, kind: &Kind) -> u32 {
+        let class = self.classes.get(&worker.class);
+        class.map_or(0, |class| class.profile.limit(kind))
     }
 
     /// Free slots of all that handle a kind; nothing when nobody does.
     pub(crate) fn free_slots(&self, kind: &Kind) -> Option<u32> {
-        let classes = self
-            .by_kind
-            .get(kind)?
-            .iter()
-            .map(|class| &self.classes[*class]);
-        let mut live = classes.filter(|class| class.takers > 0).peekable();
+        let mut live = self
+            .classes_for(kind, &[])
+            .filter(|class| class.takers() > 0)
+            .peekable();
         live.peek()?;
         Some(
             live.map(|class| class.free_slots)
@@ -151,16 +210,56 @@ impl Fleet {
         )
     }
 
-    /// A worker is given a task.
-    pub(crate) fn hold(&mut self, key: WorkerKey, seq: u64, kind: &Kind, suspect: bool) {
+    /// From now on it is known who has room for what.
+    pub(crate) fn want_rooms(&mut self) {
+        if std::mem::replace(&mut self.with_rooms, true) {
+            return;
+        }
+        let keys: Vec<WorkerKey> = self.workers.keys().copied().collect();
+        for key in keys {
+            self.change(key, |_| {});
+        }
+    }
+
+    /// A worker is given a task, or has it already.
+    pub(crate) fn hold(&mut self, key: WorkerKey, part: Part<'_>, suspect: bool) {
         self.assigned += 1;
         let turn = self.assigned;
-        self.change(key, |worker| worker.hold(seq, kind, turn, suspect));
+        self.change(key, |worker| {
+            worker.turn = turn;
+            worker.hold(part, suspect);
+        });
     }
 
     /// A worker does not hold a task any more.
-    pub(crate) fn release(&mut self, key: WorkerKey, seq: u64, kind: &Kind) {
-        self.change(key, |worker| worker.release(seq, kind));
+    pub(crate) fn release(&mut self, key: WorkerKey, part: Part<'_>) {
+        self.change(key, |worker| worker.release(part));
+    }
+
+    /// An attempt stands still from now on.
+    pub(crate) fn suspend(&mut self, key: WorkerKey, part: Part<'_>) {
+        self.change(key, |worker| worker.suspend(part));
+    }
+
+    /// An attempt goes on.
+    pub(crate) fn resume(&mut self, key: WorkerKey, part: Part<'_>) {
+        self.change(key, |worker| worker.resume(part));
+    }
+
+    /// A task that waits is to go to this worker. That counts as load; as its turn too, when several come
+    /// at once.
+    pub(crate) fn bind(&mut self, key: WorkerKey) {
+        self.assigned += 1;
+        let turn = self.assigned;
+        self.change(key, |worker| {
+            worker.turn = turn;
+            worker.bind();
+        });
+    }
+
+    /// It does not any more, or has begun.
+    pub(crate) fn unbind(&mut self, key: WorkerKey) {
+        self.change(key, Worker::unbind);
     }
 
     /// What a worker runs that is not in our books.
@@ -172,6 +271,11 @@ impl Fleet {
         {
             self.change(key, |worker| worker.foreign = foreign);
         }
+    }
+
+    /// Workers that have got a free slot since this was last asked.
+    pub(crate) fn take_freed(&mut self) -> BTreeSet<WorkerKey> {
+        std::mem::take(&mut self.freed)
     }
 
     /// What is to be sent to a worker next. A worker's frames are numbered without gaps, since it takes a
@@ -213,33 +317,56 @@ impl Fleet {
         let Some(worker) = self.workers.get_mut(&key) else {
             return;
         };
-        self.classes[worker.class].take_out(worker);
+        let (demand, free) = (worker.demand(), worker.free_slots());
         change(worker);
-        self.classes[worker.class].put_in(worker);
+        self.demand = self.demand.minus(demand).plus(worker.demand());
+        if worker.free_slots() > free {
+            self.freed.insert(key);
+        }
+        if let Some(class) = self.classes.get_mut(&worker.class) {
+            class.put(worker, self.with_rooms);
+        }
     }
 
-    fn class_of(&mut self, heartbeat: &Heartbeat) -> usize {
-        let mut kinds = heartbeat.kinds.clone();
-        kinds.sort_by(|a, b| a.kind.cmp(&b.kind));
-        kinds.dedup_by(|a, b| a.kind == b.kind);
-        if let Some(found) = self.classes.iter().position(|class| class.kinds == kinds) {
-            return found;
+    fn enter_class(&mut self, heartbeat: &Heartbeat) -> ClassKey {
+        let profile = Profile::new(&heartbeat.kinds, &heartbeat.labels);
+        let known = self.by_profile.get(&profile).copied();
+        let key = known.unwrap_or_else(|| {
+            self.next_class += 1;
+            let key = ClassKey(self.next_class);
+            for (kind, _) in &profile.kinds {
+                self.by_kind.entry(kind.clone()).or_default().insert(key);
+            }
+            self.by_profile.insert(profile.clone(), key);
+            self.classes.insert(key, Class::new(profile));
+            key
+        });
+        if let Some(class) = self.classes.get_mut(&key) {
+            class.members += 1;
         }
-        let index = self.classes.len();
-        for capacity in &kinds {
-            self.by_kind
-                .entry(capacity.kind.clone())
-                .or_default()
-                .push(index);
-        }
-        self.classes.push(Class::new(kinds));
-        index
+        key
     }
-}
 
-impl Worker {
-    /// Whether it may be given tasks.
-    pub(crate) fn takes_tasks(&self) -> bool {
-        self.state == WorkerState::Up
+    /// The last to leave a class ends it.
+    fn leave_class(&mut self, key: ClassKey) {
+        let Some(class) = self.classes.get_mut(&key) else {
+            return;
+        };
+        class.members -= 1;
+        if class.members > 0 {
+            return;
+        }
+        let Some(class) = self.classes.remove(&key) else {
+            return;
+        };
+        for (kind, _) in &class.profile.kinds {
+            if let Some(keys) = self.by_kind.get_mut(kind) {
+                keys.remove(&key);
+                if keys.is_empty() {
+                    self.by_kind.remove(kind);
+                }
+            }
+        }
+        self.by_profile.remove(&class.profile);
     }
 }

@@ -8,9 +8,10 @@ use rota_wire::{Micros, Span};
 
 use crate::action::Action;
 use crate::fleet::WorkerKey;
+use crate::order::micros;
 use crate::recovery::Claim;
 use crate::scheduler::Scheduler;
-use crate::tasks::{Hold, TaskState};
+use crate::tasks::{Course, Hold, TaskState};
 
 /// The longest interval that a worker's word is taken for: it decides when it is missed.
 const INTERVAL_MAX: Span = Span::from_secs(60);
@@ -44,6 +45,12 @@ impl Scheduler {
         self.tell_draining(key, heartbeat, actions);
         let deadline = now.plus(self.patience(heartbeat.interval));
         self.fleet.heard(key, heartbeat, deadline);
+        if let Some(worker) = self.fleet.get(key) {
+            self.runners.reclass(key, worker.class);
+            if !worker.takes_tasks() {
+                self.unbind_all(key);
+            }
+        }
         self.compare_holdings(key, heartbeat, actions);
         self.follow_unseen(key);
         if heartbeat.state == WorkerState::Gone {
@@ -114,6 +121,7 @@ impl Scheduler {
             worker: key,
             holding: held.holding,
             stage: held.stage,
+            ran: held.ran,
             outcome: None,
         };
         let Some(task) = self.tasks.get(seq) else {
@@ -126,6 +134,8 @@ impl Scheduler {
         };
         match &task.state {
             TaskState::Held(hold) if hold.worker == key && hold.holding == held.holding => {
+                let hold = *hold;
+                self.repeat_order(hold, held);
                 Books::Theirs
             }
             TaskState::Held(_) | TaskState::Settling(_) => {
@@ -148,8 +158,39 @@ impl Scheduler {
         }
     }
 
+    /// A worker that has seen our last order and does otherwise is told again: part of a frame may have
+    /// come when the attempt was not there yet.
+    fn repeat_order(&mut self, hold: Hold, held: Held) {
+        if hold.frame > self.frames_seen(hold.worker) {
+            return;
+        }
+        let suspended = hold.course == Course::Suspended;
+        let agrees = match held.stage {
+            Stage::Running => !suspended,
+            Stage::Suspended => suspended,
+            Stage::Ended => true,
+        };
+        if agrees {
+            return;
+        }
+        let Some(outbox) = self.fleet.outbox(hold.worker) else {
+            return;
+        };
+        if suspended {
+            outbox.suspended.push(hold.holding);
+        } else {
+            outbox.resumed.push(hold.holding);
+        }
+        let (frame, seq) = (outbox.frame, hold.holding.delivery.seq);
+        if let Some(task) = self.tasks.get_mut(seq) {
+            task.state = TaskState::Held(Hold { frame, ..hold });
+        }
+    }
+
     /// Leaves a task with the worker that has it already.
     pub(crate) fn adopt(&mut self, seq: u64, claim: Claim, actions: &mut Vec<Action>) {
+        let suspect_from = self.suspect_from();
+        let expected = self.tasks.get(seq).and_then(|task| self.expected(task));
         let Some(task) = self.tasks.get_mut(seq) else {
             return;
         };
@@ -157,11 +198,19 @@ impl Scheduler {
             worker: claim.worker,
             holding: claim.holding,
             frame: 0,
+            course: Course::Suspended,
         };
         task.state = TaskState::Held(hold);
-        let (kind, losses) = (task.spec.kind.clone(), task.losses);
-        let suspect = losses >= self.suspect_from();
-        self.fleet.hold(claim.worker, seq, &kind, suspect);
+        task.ran = micros(claim.ran);
+        task.expected = expected;
+        let suspect = task.losses >= suspect_from;
+        self.fleet.hold(claim.worker, task.part(), suspect);
+        if claim.stage == Stage::Suspended {
+            self.fleet.suspend(claim.worker, task.part());
+            self.enqueue(seq);
+        } else {
+            self.begin_run(seq);
+        }
         self.recovery.adopted += 1;
         if let Some(outcome) = claim.outcome {
             self.holder_reported(claim.worker, *outcome, actions);
@@ -247,6 +296,8 @@ impl Scheduler {
         for seq in held {
             self.redeliver(key, seq, cause, actions);
         }
+        self.unbind_all(key);
+        self.runners.forget(key);
         self.recovery.claims.retain(|_, claim| claim.worker != key);
         self.fleet.leave(key);
     }
@@ -280,7 +331,7 @@ impl Scheduler {
     }
 
     fn revoke_running(&mut self, key: WorkerKey, held: Held) {
-        if held.stage == Stage::Running {
+        if held.stage != Stage::Ended {
             self.revoke(key, held.holding);
         }
     }

@@ -27,18 +27,23 @@ pub mod options;
 pub mod policy;
 pub mod scheduler;
 
+mod allocation;
 mod check;
 mod deliveries;
 mod dispatch;
+mod estimates;
 mod fleet;
 mod heartbeats;
 mod lanes;
+mod order;
 mod outcomes;
+mod preemption;
 mod queue;
 mod recovery;
 #[cfg(test)]
 mod rig;
 mod tasks;
+mod waiting;
 
 pub use action::{Action, AssignFrame, Placed};
 pub use event::{Event, Looked};

@@ -11,6 +11,7 @@ use rota_wire::{Micros, Span, TaskSpec, WorkerId};
 use crate::action::Action;
 use crate::deliveries::settling_action;
 use crate::fleet::WorkerKey;
+use crate::order::micros;
 use crate::recovery::Claim;
 use crate::scheduler::Scheduler;
 use crate::tasks::{Settling, SettlingStep, TaskState};
@@ -60,6 +61,7 @@ impl Scheduler {
             worker,
             holding,
             stage: Stage::Ended,
+            ran: outcome.ran,
             outcome: Some(Box::new(outcome)),
         };
         self.recovery.claim(seq, claim);
@@ -75,6 +77,10 @@ impl Scheduler {
         match outcome.ending {
             Ending::Stored => {
                 self.counts.completed += 1;
+                if let Some(task) = self.tasks.get(seq) {
+                    let kind = task.spec.kind.clone();
+                    self.estimates.learn(&kind, micros(outcome.ran));
+                }
                 self.forget(seq);
                 actions.push(Action::Ack { seq });
                 self.settle(key, outcome.number);
@@ -169,7 +175,7 @@ impl Scheduler {
     /// Full jitter: anything from nothing to the ceiling, so that what failed together does not come
     /// again together.
     fn jittered(&mut self, ceiling: Span) -> Span {
-        Span::from_ms(self.rng.random_range(0..=ceiling.ms()))
+        Span::from_ms(self.allocator.rng.random_range(0..=ceiling.ms()))
     }
 
     /// Has a task's retry or dead letter stored. It is acked once that is done.

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rota_wire::dispatch::Outcome;
 use rota_wire::fleet::Stage;
-use rota_wire::{Holding, Micros, WorkerId};
+use rota_wire::{Holding, Micros, Span, WorkerId};
 
 use crate::fleet::WorkerKey;
 
@@ -23,6 +23,8 @@ pub(crate) struct Claim {
     pub(crate) worker: WorkerKey,
     pub(crate) holding: Holding,
     pub(crate) stage: Stage,
+    /// How long it has run there.
+    pub(crate) ran: Span,
     /// What it reported of it.
     pub(crate) outcome: Option<Box<Outcome>>,
 }

@@ -42,9 +42,10 @@ impl Rig {
     }
 
     pub(crate) fn with(options: Options) -> Self {
+        let roll_call = options.roll_call;
         let mut rig = Self::recovering(options, &[]);
         rig.event(Event::LanesListed);
-        rig.wait(options.roll_call);
+        rig.wait(roll_call);
         rig
     }
 
@@ -87,18 +88,18 @@ impl Rig {
             self.now = self.scheduler.next_deadline().max(self.now);
             let mut actions = Vec::new();
             self.scheduler.handle_timeout(self.now, &mut actions);
+            all.extend(self.end_turn(actions));
             assert!(
                 self.scheduler.next_deadline() > self.now,
                 "nothing is left due"
             );
-            all.extend(self.end_turn(actions));
         }
         self.now = until;
         all
     }
 
     fn end_turn(&mut self, mut actions: Vec<Action>) -> Vec<Action> {
-        self.scheduler.dispatch(&mut actions);
+        self.scheduler.dispatch(self.now, &mut actions);
         self.scheduler.check().expect("the books agree");
         for action in &actions {
             if let Action::Assign(frame) = action
@@ -127,9 +128,20 @@ impl Rig {
             let settled = held.stage == Stage::Ended && over.contains(&held.holding.delivery.seq);
             !settled && !frame.revoked.contains(&held.holding)
         });
+        for (holdings, stage) in [
+            (&frame.suspended, Stage::Suspended),
+            (&frame.resumed, Stage::Running),
+        ] {
+            for held in &mut says.held {
+                if holdings.contains(&held.holding) {
+                    held.stage = stage;
+                }
+            }
+        }
         says.held.extend(frame.tasks.iter().map(|placed| Held {
             holding: placed.holding,
             stage: Stage::Running,
+            ran: Span::default(),
         }));
     }
 
@@ -213,6 +225,7 @@ impl Rig {
         Outcome {
             number: self.reports,
             holding: held.holding,
+            ran: Span::default(),
             ending,
         }
     }
@@ -287,6 +300,7 @@ pub(crate) fn heartbeat(name: &str, slots: u32, kinds: &[&str]) -> Heartbeat {
                 concurrency: None,
             })
             .collect(),
+        resources: rota_wire::Resources::NONE,
         labels: Vec::new(),
         seen: None,
         held: Vec::new(),
@@ -299,6 +313,7 @@ pub(crate) fn running(term: u64, seq: u64) -> Held {
     Held {
         holding: holding(term, seq, 1),
         stage: Stage::Running,
+        ran: Span::default(),
     }
 }
 

@@ -12,10 +12,14 @@ use rota_wire::event::{Counts, Event as Told};
 use rota_wire::{Micros, Span, Term, WorkerId};
 
 use crate::action::Action;
+use crate::allocation::Allocator;
+use crate::estimates::Estimates;
 use crate::event::Event;
 use crate::fleet::{Fleet, WorkerKey};
 use crate::lanes::Lanes;
 use crate::options::Options;
+use crate::policy::Allocation;
+use crate::preemption::Runners;
 use crate::queue::Queue;
 use crate::recovery::Recovery;
 use crate::tasks::Tasks;
@@ -30,7 +34,15 @@ const EXPECTED_PATIENCE: Span = Span::from_secs(1);
 pub struct Scheduler {
     pub(crate) options: Options,
     pub(crate) term: Term,
-    pub(crate) rng: Pcg64,
+    /// The time of the event that is being handled.
+    pub(crate) now: Micros,
+    pub(crate) allocator: Allocator,
+    pub(crate) estimates: Estimates,
+    pub(crate) runners: Runners,
+    /// Whether any kind's order suspends attempts.
+    pub(crate) preemptive: bool,
+    /// Counts the tasks that came to wait.
+    pub(crate) came: u64,
     pub(crate) tasks: Tasks,
     pub(crate) queue: Queue,
     /// Tasks that took down all workers but one that they may: at most one of them on a worker.
@@ -64,14 +76,25 @@ impl Scheduler {
         actions.push(Action::CallRoll);
         actions.push(Action::Tell(Told::Leading { term }));
         let roll_call = options.roll_call;
+        let policies = || options.kinds.values().chain([&options.policy]);
+        let preemptive = policies().any(|policy| policy.order.is_preemptive());
+        let mut fleet = Fleet::new(options.load_view);
+        if policies().any(|policy| policy.allocation == Allocation::Resource) {
+            fleet.want_rooms();
+        }
         Self {
             options,
             term,
-            rng: Pcg64::seed_from_u64(seed),
+            now,
+            allocator: Allocator::new(Pcg64::seed_from_u64(seed)),
+            estimates: Estimates::default(),
+            runners: Runners::default(),
+            preemptive,
+            came: 0,
             tasks: Tasks::default(),
             queue: Queue::default(),
             suspects: BTreeSet::new(),
-            fleet: Fleet::default(),
+            fleet,
             lanes: Lanes::default(),
             recovery: Recovery::new(now.plus(roll_call), expected),
             again: BTreeSet::new(),
@@ -85,6 +108,7 @@ impl Scheduler {
 
     /// Takes in one event.
     pub fn handle_event(&mut self, now: Micros, event: Event, actions: &mut Vec<Action>) {
+        self.now = now;
         match event {
             Event::LaneOpened {
                 lane,
@@ -115,23 +139,25 @@ impl Scheduler {
 
     /// Does what is due. To be called at [`Scheduler::next_deadline`] or later.
     pub fn handle_timeout(&mut self, now: Micros, actions: &mut Vec<Action>) {
+        self.now = now;
         self.end_roll_call(now);
         self.lose_silent_workers(now, actions);
         self.try_again(now, actions);
         if self.next_count <= now {
             self.next_count = now.plus(COUNT_EVERY);
             self.counts.in_memory = self.tasks.len() as u64;
+            (self.counts.resources, self.counts.demand) = self.fleet.resources();
             actions.push(Action::Tell(Told::Counted(self.counts)));
         }
     }
 
-    /// When [`Scheduler::handle_timeout`] is to be called next.
+    /// When [`Scheduler::handle_timeout`] and [`Scheduler::dispatch`] are to be called next.
     #[must_use]
     pub fn next_deadline(&self) -> Micros {
         let listening = self.recovery.listening_until;
         let silent = self.fleet.next_deadline().map(|(at, _)| at);
         let again = self.again.first().map(|(at, _)| *at);
-        [listening, silent, again]
+        [listening, silent, again, self.runners.next_deadline()]
             .into_iter()
             .flatten()
             .fold(self.next_count, Micros::min)

@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rota_wire::dispatch::Failure;
-use rota_wire::{Delivery, Holding, Lane, Span, TaskId, TaskSpec, WorkerId};
+use rota_wire::{Delivery, Holding, Lane, Micros, Span, TaskId, TaskSpec, WorkerId};
 
 use crate::fleet::WorkerKey;
+use crate::order::Turn;
+use crate::queue::{Line, Place};
 
 /// A task between its delivery and its ack.
 #[derive(Debug)]
@@ -22,7 +24,29 @@ pub(crate) struct Task {
     pub(crate) losses: u32,
     /// Who held it last.
     pub(crate) last_worker: Option<WorkerId>,
+    /// How long it is expected to run in all, in microseconds, if anything is known.
+    pub(crate) expected: Option<u64>,
+    /// How long the attempt has run, in microseconds, but for what it runs now.
+    pub(crate) ran: u64,
+    /// Counts the tasks that came to wait.
+    pub(crate) came: u64,
+    /// Where it waits.
+    pub(crate) place: Option<(Line, Place)>,
+    /// The one worker that it waits for.
+    pub(crate) bound: Option<WorkerKey>,
     pub(crate) state: TaskState,
+}
+
+impl Task {
+    pub(crate) const fn is_suspended(&self) -> bool {
+        matches!(
+            self.state,
+            TaskState::Held(Hold {
+                course: Course::Suspended,
+                ..
+            })
+        )
+    }
 }
 
 /// Where a task is.
@@ -45,8 +69,22 @@ pub(crate) enum TaskState {
 pub(crate) struct Hold {
     pub(crate) worker: WorkerKey,
     pub(crate) holding: Holding,
-    /// The assign frame; 0 for a hold of an earlier term, which every worker has seen.
+    /// The frame that assigned it, or last suspended or resumed it; 0 for a hold of an earlier term, which
+    /// every worker has seen.
     pub(crate) frame: u64,
+    pub(crate) course: Course,
+}
+
+/// Whether an attempt runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Course {
+    Running {
+        /// Since when without a break.
+        since: Micros,
+        /// When it makes room, where any do.
+        turn: Option<Turn>,
+    },
+    Suspended,
 }
 
 /// What is being stored, kept so that it can be tried again.

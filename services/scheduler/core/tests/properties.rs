@@ -91,7 +91,7 @@ proptest! {
         options in options(),
         Steps(steps) in any_steps(STEPS_MAX),
     ) {
-        if let (Err(broken), _) = run(options, &steps, Narrates::Nothing) {
+        if let (Err(broken), _) = run(options.clone(), &steps, Narrates::Nothing) {
             return Err(failure(options, &steps, &broken));
         }
     }

@@ -1,99 +1,155 @@
-//! Workers that handle the same kinds, those with a free slot in order of load.
+//! Workers that handle the same kinds and carry the same labels: one is as good as another but for its load.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rota_wire::Kind;
 use rota_wire::fleet::KindCapacity;
+use rota_wire::{Kind, Label, Resources};
 
+use super::pool::{FleetPlace, Pool};
+use super::rooms::{Room, Rooms, Strain};
 use super::{Worker, WorkerKey};
 
-/// A worker's place among those with a free slot: the smallest is given the next task. Equal loads take
-/// turns, the one that was given a task longest ago first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct FleetPlace {
-    load: u64,
-    turn: u64,
-    pub(crate) worker: WorkerKey,
+/// What makes a class.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Profile {
+    /// Sorted by kind, each once.
+    pub(crate) kinds: Vec<(Kind, Option<u32>)>,
+    pub(crate) labels: BTreeSet<Label>,
+}
+
+impl Profile {
+    pub(crate) fn new(kinds: &[KindCapacity], labels: &[Label]) -> Self {
+        let kinds: BTreeMap<_, _> = kinds
+            .iter()
+            .rev()
+            .map(|capacity| (capacity.kind.clone(), capacity.concurrency))
+            .collect();
+        Self {
+            kinds: kinds.into_iter().collect(),
+            labels: labels.iter().cloned().collect(),
+        }
+    }
+
+    pub(crate) fn limit(&self, kind: &Kind) -> u32 {
+        let at = self.kinds.binary_search_by(|(known, _)| known.cmp(kind));
+        at.map_or(0, |at| self.kinds[at].1.unwrap_or(u32::MAX))
+    }
+
+    pub(crate) fn carries(&self, labels: &[Label]) -> bool {
+        labels.iter().all(|label| self.labels.contains(label))
+    }
+}
+
+/// Which workers may be chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seats {
+    /// Those with a free slot, and with room for the kind.
+    Free,
+    /// All that take tasks.
+    Any,
 }
 
 #[derive(Debug)]
 pub(crate) struct Class {
-    pub(crate) kinds: Vec<KindCapacity>,
+    pub(crate) profile: Profile,
+    /// Workers of it, whether they take tasks or not.
+    pub(super) members: u32,
     /// Slots that are free on workers that take tasks.
     pub(crate) free_slots: u32,
     /// Workers that take tasks.
-    pub(crate) takers: u32,
-    open: BTreeSet<FleetPlace>,
+    takers: Pool,
+    /// Those of them that have a free slot.
+    open: Pool,
     /// The same for each kind with a limit of its own: those that have room for it.
-    limited: BTreeMap<Kind, BTreeSet<FleetPlace>>,
+    limited: BTreeMap<Kind, Pool>,
+    /// What those with a free slot have free, once somebody asks.
+    rooms: Rooms,
+    /// What all workers that take tasks have.
+    pub(crate) capacity: Resources,
+}
+
+/// What a class keeps of a worker.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Kept {
+    free_slots: u32,
+    capacity: Resources,
 }
 
 impl Class {
-    pub(crate) fn new(kinds: Vec<KindCapacity>) -> Self {
-        let limited = kinds
-            .iter()
-            .filter(|capacity| capacity.concurrency.is_some());
-        let limited = limited
-            .map(|capacity| (capacity.kind.clone(), BTreeSet::new()))
-            .collect();
+    pub(super) fn new(profile: Profile) -> Self {
+        let limited = profile.kinds.iter().filter(|(_, limit)| limit.is_some());
+        let limited = limited.map(|(kind, _)| (kind.clone(), Pool::default()));
         Self {
-            kinds,
+            limited: limited.collect(),
+            profile,
+            members: 0,
             free_slots: 0,
-            takers: 0,
-            open: BTreeSet::new(),
-            limited,
+            takers: Pool::default(),
+            open: Pool::default(),
+            rooms: Rooms::default(),
+            capacity: Resources::NONE,
         }
     }
 
-    /// The least loaded worker with room for a kind.
-    pub(crate) fn first(&self, kind: &Kind) -> Option<FleetPlace> {
-        self.limited
-            .get(kind)
-            .unwrap_or(&self.open)
-            .first()
-            .copied()
+    /// Workers that take tasks.
+    pub(crate) const fn takers(&self) -> usize {
+        self.takers.len()
     }
 
-    /// All workers with room for a kind.
-    pub(crate) fn places(&self, kind: &Kind) -> impl Iterator<Item = FleetPlace> {
-        self.limited.get(kind).unwrap_or(&self.open).iter().copied()
-    }
-
-    /// Takes a worker out before it changes.
-    pub(crate) fn take_out(&mut self, worker: &Worker) {
-        if !worker.takes_tasks() {
-            return;
-        }
-        self.takers = self.takers.saturating_sub(1);
-        self.free_slots = self.free_slots.saturating_sub(worker.free_slots());
-        let place = place_of(worker);
-        self.open.remove(&place);
-        for places in self.limited.values_mut() {
-            places.remove(&place);
+    /// Those that may be chosen for a kind.
+    pub(crate) fn pool(&self, kind: &Kind, seats: Seats) -> &Pool {
+        match seats {
+            Seats::Any => &self.takers,
+            Seats::Free => self.limited.get(kind).unwrap_or(&self.open),
         }
     }
 
-    /// Puts a worker in after it has changed.
-    pub(crate) fn put_in(&mut self, worker: &Worker) {
-        if !worker.takes_tasks() {
-            return;
+    pub(crate) const fn rooms(&self) -> &Rooms {
+        &self.rooms
+    }
+
+    /// Puts a worker in its places after it has joined or changed.
+    pub(super) fn put(&mut self, worker: &mut Worker, with_rooms: bool) {
+        let takes = worker.takes_tasks();
+        let place = takes.then(|| place_of(worker));
+        let open = place.filter(|_| worker.free_slots() > 0);
+        self.takers.set(worker.key, place);
+        self.open.set(worker.key, open);
+        for (kind, pool) in &mut self.limited {
+            let room = worker.used(kind) < self.profile.limit(kind);
+            pool.set(worker.key, open.filter(|_| room));
         }
-        self.takers += 1;
-        self.free_slots = self.free_slots.saturating_add(worker.free_slots());
-        if worker.free_slots() == 0 {
-            return;
+        if with_rooms {
+            let room = open.map(|_| room_of(worker));
+            self.rooms.set(worker.key, room);
         }
-        let place = place_of(worker);
-        self.open.insert(place);
-        for (kind, places) in &mut self.limited {
-            let limit = self.kinds.iter().find(|capacity| capacity.kind == *kind);
-            let limit = limit
-                .and_then(|capacity| capacity.concurrency)
-                .unwrap_or(u32::MAX);
-            if worker.used(kind) < limit {
-                places.insert(place);
-            }
+        let kept = Kept {
+            free_slots: if takes { worker.free_slots() } else { 0 },
+            capacity: if takes {
+                worker.resources
+            } else {
+                Resources::NONE
+            },
+        };
+        self.count(worker.kept, kept);
+        worker.kept = kept;
+    }
+
+    /// Takes a worker out that leaves.
+    pub(super) fn take_out(&mut self, worker: &mut Worker) {
+        let pools = self.limited.values_mut();
+        for pool in pools.chain([&mut self.takers, &mut self.open]) {
+            pool.set(worker.key, None);
         }
+        self.rooms.set(worker.key, None);
+        self.count(worker.kept, Kept::default());
+        worker.kept = Kept::default();
+    }
+
+    fn count(&mut self, before: Kept, now: Kept) {
+        self.free_slots = self.free_slots.saturating_sub(before.free_slots);
+        self.free_slots = self.free_slots.saturating_add(now.free_slots);
+        self.capacity = self.capacity.minus(before.capacity).plus(now.capacity);
     }
 }
 
@@ -102,5 +158,16 @@ fn place_of(worker: &Worker) -> FleetPlace {
         load: worker.load(),
         turn: worker.turn,
         worker: worker.key,
+    }
+}
+
+fn room_of(worker: &Worker) -> Room {
+    Room {
+        free: worker.room(),
+        strain: if worker.pressed {
+            Strain::Pressed
+        } else {
+            Strain::Calm
+        },
     }
 }

@@ -2,21 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rota_wire::fleet::{FrameMark, Heartbeat, WorkerState};
-use rota_wire::{Holding, Kind, Micros, Span, WorkerId};
+use rota_wire::fleet::{FrameMark, Heartbeat, MachineLoad, WorkerState};
+use rota_wire::{Cpu, Holding, Kind, Micros, Resources, Span, WorkerId};
 
-use super::WorkerKey;
+use super::class::Kept;
+use super::{ClassKey, WorkerKey};
 use crate::action::Placed;
+use crate::options::LoadView;
 
 /// Load is counted in parts of this, so that workers of unlike size compare.
-const LOAD_SCALE: u64 = 1 << 20;
+pub(crate) const LOAD_SCALE: u64 = 1 << 20;
+/// From this share of time in which some task waited for it, a machine counts as under pressure.
+const PRESSURE_CPU_PERMILLE: u16 = 600;
+const PRESSURE_MEMORY_PERMILLE: u16 = 200;
 
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) key: WorkerKey,
     pub(crate) id: WorkerId,
     pub(crate) state: WorkerState,
-    pub(crate) class: usize,
+    pub(crate) class: ClassKey,
     /// The last heartbeat's number.
     pub(crate) heartbeat: u64,
     pub(crate) interval: Span,
@@ -33,9 +38,22 @@ pub(crate) struct Worker {
     pub(crate) turn: u64,
     /// Attempts that it runs and that are not in our books.
     pub(crate) foreign: u32,
+    /// What it may give to attempts that ask for cores or memory.
+    pub(crate) resources: Resources,
+    /// Whether its machine has its tasks wait.
+    pub(crate) pressed: bool,
+    pub(super) kept: Kept,
+    view: LoadView,
     slots: u32,
     held: BTreeSet<u64>,
+    suspended: BTreeSet<u64>,
+    /// Tasks that are bound to it and not begun.
+    bound: u32,
     used: BTreeMap<Kind, u32>,
+    /// What its attempts were promised: the memory of the suspended ones, but not their cores.
+    demand: Resources,
+    /// Attempts and bound tasks at its last heartbeat.
+    heard_load: u32,
     suspects: BTreeSet<u64>,
 }
 
@@ -46,17 +64,27 @@ pub(crate) struct Outbox {
     pub(crate) frame: u64,
     pub(crate) settled: Vec<u64>,
     pub(crate) revoked: Vec<Holding>,
+    pub(crate) suspended: Vec<Holding>,
+    pub(crate) resumed: Vec<Holding>,
     pub(crate) tasks: Vec<Placed>,
     pub(crate) input_bytes: u64,
 }
 
+/// What the books of a worker are told of an attempt.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Part<'a> {
+    pub(crate) seq: u64,
+    pub(crate) kind: &'a Kind,
+    pub(crate) demand: Resources,
+}
+
 impl Worker {
-    pub(crate) fn new(heartbeat: &Heartbeat, key: WorkerKey) -> Self {
+    pub(crate) fn new(heartbeat: &Heartbeat, key: WorkerKey, view: LoadView) -> Self {
         Self {
             key,
             id: heartbeat.worker.clone(),
             state: heartbeat.state,
-            class: 0,
+            class: ClassKey::default(),
             heartbeat: 0,
             interval: heartbeat.interval,
             deadline: Micros(u64::MAX),
@@ -66,9 +94,17 @@ impl Worker {
             frames_at_heartbeat: 0,
             turn: 0,
             foreign: 0,
+            resources: heartbeat.resources,
+            pressed: is_pressed(&heartbeat.machine),
+            kept: Kept::default(),
+            view,
             slots: heartbeat.slots,
             held: BTreeSet::new(),
+            suspended: BTreeSet::new(),
+            bound: 0,
             used: BTreeMap::new(),
+            demand: Resources::NONE,
+            heard_load: 0,
             suspects: BTreeSet::new(),
         }
     }
@@ -78,12 +114,25 @@ impl Worker {
         self.state = heartbeat.state;
         self.interval = heartbeat.interval;
         self.slots = heartbeat.slots;
+        self.resources = heartbeat.resources;
+        self.pressed = is_pressed(&heartbeat.machine);
         self.seen = heartbeat.seen;
+        self.heard_load = self.all();
     }
 
-    /// The messages that it holds.
+    /// Whether it may be given tasks.
+    pub(crate) fn takes_tasks(&self) -> bool {
+        self.state == WorkerState::Up
+    }
+
+    /// The messages that it holds, suspended ones included.
     pub(crate) const fn held(&self) -> &BTreeSet<u64> {
         &self.held
+    }
+
+    /// How many of them are suspended.
+    pub(crate) fn suspended(&self) -> u32 {
+        u32::try_from(self.suspended.len()).unwrap_or(u32::MAX)
     }
 
     /// Whether it holds a task that was on lost workers too often.
@@ -91,45 +140,139 @@ impl Worker {
         !self.suspects.is_empty()
     }
 
+    pub(crate) const fn slots(&self) -> u32 {
+        self.slots
+    }
+
     pub(crate) fn free_slots(&self) -> u32 {
         self.slots.saturating_sub(self.occupied())
     }
 
-    /// Its share of occupied slots, in parts of [`LOAD_SCALE`].
+    /// Its load in parts of [`LOAD_SCALE`] of its slots: attempts that run, stand still, or are bound to it.
     pub(crate) fn load(&self) -> u64 {
-        u64::from(self.occupied()) * LOAD_SCALE / u64::from(self.slots.max(1))
+        let load = match self.view {
+            LoadView::Counted => self.all(),
+            LoadView::HeartbeatOnly => self.heard_load,
+        };
+        u64::from(load) * LOAD_SCALE / u64::from(self.slots.max(1))
     }
 
-    /// How many attempts of a kind it has.
+    /// How many attempts of a kind run on it.
     pub(crate) fn used(&self, kind: &Kind) -> u32 {
         self.used.get(kind).copied().unwrap_or(0)
     }
 
-    pub(super) fn hold(&mut self, seq: u64, kind: &Kind, turn: u64, suspect: bool) {
-        self.turn = turn;
-        if self.held.insert(seq) {
-            match self.used.get_mut(kind) {
-                Some(used) => *used += 1,
-                None => drop(self.used.insert(kind.clone(), 1)),
+    /// What it can still promise.
+    pub(crate) const fn room(&self) -> Resources {
+        self.resources.minus(self.demand)
+    }
+
+    /// What it has promised.
+    pub(crate) const fn demand(&self) -> Resources {
+        self.demand
+    }
+
+    /// An attempt begins on it, or is found there.
+    pub(super) fn hold(&mut self, part: Part<'_>, suspect: bool) {
+        if !self.held.insert(part.seq) {
+            return;
+        }
+        self.use_slot(part.kind);
+        self.demand = self.demand.plus(part.demand);
+        if suspect {
+            self.suspects.insert(part.seq);
+        }
+    }
+
+    /// An attempt is gone from it.
+    pub(super) fn release(&mut self, part: Part<'_>) {
+        if !self.held.remove(&part.seq) {
+            return;
+        }
+        if self.suspended.remove(&part.seq) {
+            self.demand = self.demand.minus(memory_of(part.demand));
+        } else {
+            self.free_slot(part.kind);
+            self.demand = self.demand.minus(part.demand);
+        }
+        self.suspects.remove(&part.seq);
+    }
+
+    pub(super) fn suspend(&mut self, part: Part<'_>) {
+        if self.held.contains(&part.seq) && self.suspended.insert(part.seq) {
+            self.free_slot(part.kind);
+            self.demand = self.demand.minus(cpu_of(part.demand));
+        }
+    }
+
+    pub(super) fn resume(&mut self, part: Part<'_>) {
+        if self.suspended.remove(&part.seq) {
+            self.use_slot(part.kind);
+            self.demand = self.demand.plus(cpu_of(part.demand));
+        }
+    }
+
+    /// Tasks that are bound to it and not begun.
+    pub(crate) const fn bound(&self) -> u32 {
+        self.bound
+    }
+
+    pub(super) const fn bind(&mut self) {
+        self.bound = self.bound.saturating_add(1);
+    }
+
+    pub(super) const fn unbind(&mut self) {
+        self.bound = self.bound.saturating_sub(1);
+    }
+
+    fn use_slot(&mut self, kind: &Kind) {
+        match self.used.get_mut(kind) {
+            Some(used) => *used += 1,
+            None => drop(self.used.insert(kind.clone(), 1)),
+        }
+    }
+
+    fn free_slot(&mut self, kind: &Kind) {
+        if let Some(used) = self.used.get_mut(kind) {
+            *used = used.saturating_sub(1);
+            if *used == 0 {
+                self.used.remove(kind);
             }
         }
-        if suspect {
-            self.suspects.insert(seq);
-        }
     }
 
-    pub(super) fn release(&mut self, seq: u64, kind: &Kind) {
-        if self.held.remove(&seq)
-            && let Some(used) = self.used.get_mut(kind)
-        {
-            *used = used.saturating_sub(1);
-        }
-        self.suspects.remove(&seq);
-    }
-
-    fn occupied(&self) -> u32 {
-        u32::try_from(self.held.len())
+    /// Occupied slots.
+    pub(crate) fn occupied(&self) -> u32 {
+        let running = self.held.len() - self.suspended.len();
+        u32::try_from(running)
             .unwrap_or(u32::MAX)
             .saturating_add(self.foreign)
     }
+
+    fn all(&self) -> u32 {
+        self.occupied()
+            .saturating_add(self.suspended())
+            .saturating_add(self.bound)
+    }
+}
+
+/// What a suspended attempt gives back.
+pub(crate) const fn cpu_of(demand: Resources) -> Resources {
+    Resources {
+        cpu: demand.cpu,
+        ..Resources::NONE
+    }
+}
+
+const fn memory_of(demand: Resources) -> Resources {
+    Resources {
+        cpu: Cpu(0),
+        memory: demand.memory,
+    }
+}
+
+fn is_pressed(machine: &MachineLoad) -> bool {
+    let over = |share: Option<u16>, limit| share.is_some_and(|share| share >= limit);
+    over(machine.pressure_cpu_permille, PRESSURE_CPU_PERMILLE)
+        || over(machine.pressure_memory_permille, PRESSURE_MEMORY_PERMILLE)
 }

@@ -280,6 +280,7 @@ fn running_deliveries_that_nobody_knows_of_are_revoked_and_fill_their_slots() {
     rig.says("w1").held.push(rota_wire::fleet::Held {
         holding: holding(3, 77, 1),
         stage: Stage::Running,
+        ran: Span::default(),
     });
     rig.lose_frames = true;
     assert_eq!(revoked(&rig.beat("w1")), [("w1", 77)]);

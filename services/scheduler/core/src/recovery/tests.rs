@@ -130,6 +130,7 @@ fn a_report_of_an_older_holding_does_not_stand_for_the_newer_one() {
     let late = Outcome {
         number: 3,
         holding: holding(5, 1, 1),
+        ran: Span::default(),
         ending: crate::rig::handed_back(),
     };
     rig.event(reported("w1", late));
@@ -293,6 +294,7 @@ fn an_outcome_of_a_delivery_that_is_long_over_is_settled() {
     let outcome = Outcome {
         number: 8,
         holding: holding(6, 1, 1),
+        ran: Span::default(),
         ending: Ending::Stored,
     };
     let actions = rig.event(reported("w1", outcome));
@@ -312,6 +314,7 @@ fn what_a_worker_holds_of_a_server_that_is_no_more_is_not_taken_for_a_task_of_ou
     let outcome = Outcome {
         number: 77,
         holding: holding(500, 1, 1),
+        ran: Span::default(),
         ending: Ending::Stored,
     };
     let actions = rig.event(reported("w1", outcome));

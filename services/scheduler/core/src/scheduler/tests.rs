@@ -15,6 +15,7 @@ fn outcome(number: u64, seq: u64, ending: Ending) -> Outcome {
     Outcome {
         number,
         holding: holding(u64::MAX, seq, u32::MAX),
+        ran: Span::default(),
         ending,
     }
 }
@@ -88,6 +89,7 @@ fn absurd_numbers_do_no_harm() {
         .map(|_| Held {
             holding: holding(u64::MAX, u64::MAX, u32::MAX),
             stage: Stage::Running,
+            ran: Span::default(),
         })
         .collect();
     rig.workers.insert("w1".to_owned(), absurd);

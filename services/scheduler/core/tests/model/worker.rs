@@ -126,6 +126,7 @@ impl ModelWorker {
                 Place::Waiting | Place::Running => Stage::Running,
                 Place::Ended(_) => Stage::Ended,
             },
+            ran: Span::default(),
         });
         Heartbeat {
             worker: self.id.clone(),
@@ -135,6 +136,7 @@ impl ModelWorker {
             state: self.state,
             slots: self.slots,
             kinds: self.kinds.clone(),
+            resources: rota_wire::Resources::NONE,
             labels: Vec::new(),
             seen: self.seen,
             held: held.collect(),
@@ -275,6 +277,7 @@ impl ModelWorker {
             let outcome = Outcome {
                 number,
                 holding,
+                ran: Span::default(),
                 ending,
             };
             self.outbox.insert(number, outcome);

@@ -88,14 +88,17 @@ pub(crate) enum What {
 impl World {
     pub(crate) fn new(options: Options, narrates: Narrates) -> Verdict<Self> {
         let (now, term) = (Micros(1_000_000_000), Term(1));
-        let scheduler = || Scheduler::new(options, term, 42, now, BTreeSet::new(), &mut Vec::new());
+        let scheduler = || {
+            let nothing = (BTreeSet::new(), &mut Vec::new());
+            Scheduler::new(options.clone(), term, 42, now, nothing.0, nothing.1)
+        };
         let mut world = Self {
             now,
-            options,
             term,
             scheduler: scheduler(),
             twin: scheduler(),
-            judge: Judge::new(options, term, now, BTreeSet::new()),
+            judge: Judge::new(options.clone(), term, now, BTreeSet::new()),
+            options: options.clone(),
             lanes: LANES
                 .iter()
                 .map(|(kind, level)| (lane(kind, *level), LaneStream::default()))
@@ -131,11 +134,21 @@ impl World {
     pub(crate) fn replace_scheduler(&mut self, expected: BTreeSet<WorkerId>) -> Verdict {
         self.term = Term(self.term.0 + 1);
         self.note(|| "a new scheduler".to_owned());
-        let (options, term, now) = (self.options, self.term, self.now);
+        let (term, now) = (self.term, self.now);
+        let scheduler = |actions: &mut Vec<Action>| {
+            Scheduler::new(
+                self.options.clone(),
+                term,
+                42,
+                now,
+                expected.clone(),
+                actions,
+            )
+        };
         self.turn.clear();
-        self.scheduler = Scheduler::new(options, term, 42, now, expected.clone(), &mut self.turn);
-        self.twin = Scheduler::new(options, term, 42, now, expected.clone(), &mut Vec::new());
-        self.judge = Judge::new(options, term, now, expected);
+        self.scheduler = scheduler(&mut self.turn);
+        self.twin = scheduler(&mut Vec::new());
+        self.judge = Judge::new(self.options.clone(), term, now, expected);
         self.astray = false;
         self.look_ups.clear();
         self.stores.clear();
@@ -177,17 +190,14 @@ impl World {
         let (mut actions, mut twins) = (Vec::new(), Vec::new());
         self.scheduler.handle_timeout(self.now, &mut actions);
         self.twin.handle_timeout(self.now, &mut twins);
-        self.take_actions(actions, twins)?;
-        rule(self.scheduler.next_deadline() > self.now, || {
-            "something is still due after a time-out".to_owned()
-        })
+        self.take_actions(actions, twins)
     }
 
     /// Lets the scheduler decide, and does what it wants.
     pub(crate) fn end_turn(&mut self) -> Verdict {
         let (mut actions, mut twins) = (Vec::new(), Vec::new());
-        self.scheduler.dispatch(&mut actions);
-        self.twin.dispatch(&mut twins);
+        self.scheduler.dispatch(self.now, &mut actions);
+        self.twin.dispatch(self.now, &mut twins);
         self.take_actions(actions, twins)?;
         for action in std::mem::take(&mut self.turn) {
             if !matches!(action, Action::Tell(Told::Counted(_))) {
