@@ -14,6 +14,7 @@
 
 pub mod dispatch;
 pub mod event;
+pub mod explain;
 pub mod fleet;
 pub mod frame;
 pub mod headers;

@@ -221,7 +221,10 @@ fn refuse_unknown(headers: &Headers, also: &[&str]) -> Result<(), Rejection> {
             return Err(Rejection::new(
                 name,
                 value,
-                format!("an option that this version knows: {}", OPTION_HEADERS.join(", ")),
+                format!(
+                    "an option that this version knows: {}",
+                    OPTION_HEADERS.join(", ")
+                ),
             ));
         }
         if seen.iter().any(|other| other.eq_ignore_ascii_case(name)) {

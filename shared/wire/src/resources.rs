@@ -212,7 +212,17 @@ mod tests {
             let cpu: Cpu = text.parse().expect(text);
             assert_eq!((cpu, cpu.to_string().as_str()), (Cpu(milli), written));
         }
-        for bad in ["", "-1", "1.2345", "1e3", ".5", "1.", "m", "99999999999", "+1"] {
+        for bad in [
+            "",
+            "-1",
+            "1.2345",
+            "1e3",
+            ".5",
+            "1.",
+            "m",
+            "99999999999",
+            "+1",
+        ] {
             assert!(bad.parse::<Cpu>().is_err(), "{bad}");
         }
     }

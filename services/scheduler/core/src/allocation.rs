@@ -152,6 +152,18 @@ impl Wish<'_> {
         first.min().map(|place| place.worker)
     }
 
+    /// The least loaded of each class, with their loads.
+    pub(crate) fn by_load<'f>(
+        &self,
+        fleet: &'f Fleet,
+        each: usize,
+    ) -> impl Iterator<Item = (WorkerKey, u64)> {
+        let places = self
+            .pools(fleet)
+            .flat_map(move |pool| pool.by_load().take(each));
+        places.map(|place| (place.worker, place.load))
+    }
+
     /// The least loaded of those that suit. Costs O(n): for the rare task that is very particular.
     pub(crate) fn least_loaded_where(
         &self,

@@ -86,6 +86,7 @@ impl Scheduler {
             came: 0,
             place: None,
             bound: None,
+            note: None,
             state: TaskState::Returning,
         };
         self.tasks.insert(task);
@@ -248,6 +249,7 @@ impl Scheduler {
         task.state = TaskState::Returning;
         // Whoever has it next begins from nothing.
         task.ran = 0;
+        task.note = None;
         if let Some(book) = self.lanes.get_mut(&task.lane) {
             book.returning += 1;
         }

@@ -6,6 +6,7 @@ use rota_wire::{Holding, Micros, WorkerId};
 
 use crate::action::{Action, AssignFrame, Placed};
 use crate::allocation::Wish;
+use crate::explain::Note;
 use crate::fleet::{Outbox, Seats, Worker, WorkerKey, cpu_of};
 use crate::order;
 use crate::policy::Binding;
@@ -99,10 +100,15 @@ impl Scheduler {
         let Some(worker) = self.allocator.choose(&self.fleet, policy.allocation, wish) else {
             return false;
         };
+        let note = Note::of(&self.fleet, &wish, policy.allocation, worker, self.now);
+        let kind = task.spec.kind.clone();
+        if let Some(task) = self.tasks.get_mut(seq) {
+            task.note = Some(note);
+        }
         match policy.binding {
             Binding::Late => self.place(seq, worker, actions),
             Binding::Early => {
-                let line = Line::At(worker, task.spec.kind.clone());
+                let line = Line::At(worker, kind);
                 self.bind(seq, worker);
                 if let Some(place) = self.queue.head(&line) {
                     heads.insert(self.group(line.kind()), place, line);

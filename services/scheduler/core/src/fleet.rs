@@ -18,17 +18,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use rota_wire::fleet::Heartbeat;
 use rota_wire::{Kind, Label, Micros, Resources, WorkerId};
 
+use crate::maps::{NumberMap, TextMap};
 use crate::options::LoadView;
 use class::Profile;
 pub(crate) use class::{Class, Seats};
 use departed::Departed;
 pub(crate) use pool::{FleetPlace, Pool};
 pub(crate) use rooms::{Dominant, Strain};
-pub(crate) use worker::{Outbox, Part, Worker, cpu_of};
+pub(crate) use worker::{LOAD_SCALE, Outbox, Part, Worker, cpu_of};
 
 /// Names a worker while it is in the fleet.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct WorkerKey(u32);
+
+/// What is kept in order, since somebody asks for it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Indexes {
+    /// All that take tasks, for kinds that are bound early.
+    pub(crate) takers: bool,
+    /// Whose turn it is.
+    pub(crate) turns: bool,
+    /// What is free of cores and memory: not before a task asks for some.
+    pub(crate) rooms: bool,
+}
 
 /// Names a class while it has members.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,8 +49,10 @@ pub(crate) struct ClassKey(u32);
 #[derive(Debug, Default)]
 pub(crate) struct Fleet {
     view: LoadView,
-    workers: BTreeMap<WorkerKey, Worker>,
-    by_id: BTreeMap<WorkerId, WorkerKey>,
+    workers: NumberMap<WorkerKey, Worker>,
+    by_id: TextMap<WorkerId, WorkerKey>,
+    /// Those that are there, in the order in which they came.
+    present: BTreeSet<WorkerKey>,
     classes: BTreeMap<ClassKey, Class>,
     by_profile: BTreeMap<Profile, ClassKey>,
     by_kind: BTreeMap<Kind, BTreeSet<ClassKey>>,
@@ -51,16 +65,16 @@ pub(crate) struct Fleet {
     next_class: u32,
     assigned: u64,
     departed: Departed,
-    /// Whether anybody has asked for cores or memory: until then nobody looks for room.
-    with_rooms: bool,
+    indexes: Indexes,
     resources: Resources,
     demand: Resources,
 }
 
 impl Fleet {
-    pub(crate) fn new(view: LoadView) -> Self {
+    pub(crate) fn new(view: LoadView, indexes: Indexes) -> Self {
         Self {
             view,
+            indexes,
             ..Self::default()
         }
     }
@@ -77,8 +91,10 @@ impl Fleet {
         self.workers.get(&key)
     }
 
+    /// All of them, in the order in which they came.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (WorkerKey, &Worker)> {
-        self.workers.iter().map(|(key, worker)| (*key, worker))
+        let present = self.present.iter();
+        present.filter_map(|key| Some((*key, self.workers.get(key)?)))
     }
 
     /// What all workers may give, and what of it is promised.
@@ -96,6 +112,7 @@ impl Fleet {
         self.resources = self.resources.plus(worker.resources);
         self.by_id.insert(heartbeat.worker.clone(), key);
         self.workers.insert(key, worker);
+        self.present.insert(key);
         self.change(key, |_| {});
         key
     }
@@ -103,6 +120,7 @@ impl Fleet {
     /// Takes a worker out, with all that it holds.
     pub(crate) fn leave(&mut self, key: WorkerKey) -> Option<Worker> {
         let mut worker = self.workers.remove(&key)?;
+        self.present.remove(&key);
         if let Some(class) = self.classes.get_mut(&worker.class) {
             class.take_out(&mut worker);
         }
@@ -185,10 +203,12 @@ impl Fleet {
         })
     }
 
-    /// Whether a worker handles a kind and carries the labels.
-    pub(crate) fn suits(&self, worker: &Worker, kind: &Kind, labels: &[Label]) -> bool {
-        let class = self.classes.get(&worker.class);
-        class.is_some_and(|class| class.profile.limit(kind) > 0 && class.profile.carries(labels))
+    /// The first of the labels that a worker does not carry.
+    pub(crate) fn lacks<'l>(&self, worker: &Worker, labels: &'l [Label]) -> Option<&'l Label> {
+        let class = self.classes.get(&worker.class)?;
+        labels
+            .iter()
+            .find(|label| !class.profile.labels.contains(label))
     }
 
     /// How many of a kind may run on a worker at once.
@@ -212,11 +232,10 @@ impl Fleet {
 
     /// From now on it is known who has room for what.
     pub(crate) fn want_rooms(&mut self) {
-        if std::mem::replace(&mut self.with_rooms, true) {
+        if std::mem::replace(&mut self.indexes.rooms, true) {
             return;
         }
-        let keys: Vec<WorkerKey> = self.workers.keys().copied().collect();
-        for key in keys {
+        for key in self.present.clone() {
             self.change(key, |_| {});
         }
     }
@@ -320,11 +339,11 @@ impl Fleet {
         let (demand, free) = (worker.demand(), worker.free_slots());
         change(worker);
         self.demand = self.demand.minus(demand).plus(worker.demand());
-        if worker.free_slots() > free {
+        if worker.free_slots() > free && worker.is_waited_for() {
             self.freed.insert(key);
         }
         if let Some(class) = self.classes.get_mut(&worker.class) {
-            class.put(worker, self.with_rooms);
+            class.put(worker, self.indexes);
         }
     }
 

@@ -36,6 +36,8 @@ pub struct Options {
     pub roll_call: Span,
     /// How long to wait before an action that failed is tried again.
     pub again_after: Span,
+    /// How often a leader tells its totals.
+    pub count_every: Span,
 }
 
 /// What counts as a worker's load.
@@ -64,6 +66,7 @@ impl Default for Options {
             frame_bytes_max: 512 * 1024,
             roll_call: Span::from_secs(1),
             again_after: Span::from_ms(500),
+            count_every: Span::from_secs(1),
         }
     }
 }
@@ -85,7 +88,7 @@ impl Options {
                 1..=1_000,
             ),
             ("losses", u64::from(self.losses_max), 1..=1_000),
-            ("look-ahead", u64::from(self.look_ahead), 1..=10_000),
+            ("look-ahead", u64::from(self.look_ahead), 1..=10_000_000),
             ("tasks in memory", self.tasks_max as u64, 1..=10_000_000),
             ("workers", self.workers_max as u64, 1..=1_000_000),
             ("tasks in a frame", self.frame_tasks_max as u64, 1..=65_536),
@@ -100,6 +103,11 @@ impl Options {
                 "pause before another try in ms",
                 self.again_after.ms(),
                 1..=60_000,
+            ),
+            (
+                "time between totals in ms",
+                self.count_every.ms(),
+                1..=86_400_000,
             ),
         ];
         let broken = rules

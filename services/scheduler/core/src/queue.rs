@@ -101,11 +101,6 @@ impl Queue {
         self.line(line)?.first().copied()
     }
 
-    /// Whether anything waits for this worker alone.
-    pub(crate) fn waits_at(&self, worker: WorkerKey) -> bool {
-        self.at.contains_key(&worker)
-    }
-
     /// How many stand in a line before a place.
     pub(crate) fn before(&self, line: &Line, place: Place) -> usize {
         self.line(line)

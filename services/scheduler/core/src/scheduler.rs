@@ -15,17 +15,15 @@ use crate::action::Action;
 use crate::allocation::Allocator;
 use crate::estimates::Estimates;
 use crate::event::Event;
-use crate::fleet::{Fleet, WorkerKey};
+use crate::fleet::{Fleet, Indexes, WorkerKey};
 use crate::lanes::Lanes;
 use crate::options::Options;
-use crate::policy::Allocation;
+use crate::policy::{Allocation, Binding};
 use crate::preemption::Runners;
 use crate::queue::Queue;
 use crate::recovery::Recovery;
 use crate::tasks::Tasks;
 
-/// How often a leader tells its totals.
-const COUNT_EVERY: Span = Span::from_secs(1);
 /// Workers of the last term are waited for so much longer than others.
 const EXPECTED_PATIENCE: Span = Span::from_secs(1);
 
@@ -75,13 +73,15 @@ impl Scheduler {
         assert!(faults.is_empty(), "options were not checked: {faults:?}");
         actions.push(Action::CallRoll);
         actions.push(Action::Tell(Told::Leading { term }));
-        let roll_call = options.roll_call;
+        let (roll_call, count_every) = (options.roll_call, options.count_every);
         let policies = || options.kinds.values().chain([&options.policy]);
         let preemptive = policies().any(|policy| policy.order.is_preemptive());
-        let mut fleet = Fleet::new(options.load_view);
-        if policies().any(|policy| policy.allocation == Allocation::Resource) {
-            fleet.want_rooms();
-        }
+        let indexes = Indexes {
+            takers: policies().any(|policy| policy.binding == Binding::Early),
+            turns: policies().any(|policy| policy.allocation == Allocation::RoundRobin),
+            rooms: false,
+        };
+        let fleet = Fleet::new(options.load_view, indexes);
         Self {
             options,
             term,
@@ -102,7 +102,7 @@ impl Scheduler {
                 term,
                 ..Counts::default()
             },
-            next_count: now.plus(COUNT_EVERY),
+            next_count: now.plus(count_every),
         }
     }
 
@@ -144,7 +144,7 @@ impl Scheduler {
         self.lose_silent_workers(now, actions);
         self.try_again(now, actions);
         if self.next_count <= now {
-            self.next_count = now.plus(COUNT_EVERY);
+            self.next_count = now.plus(self.options.count_every);
             self.counts.in_memory = self.tasks.len() as u64;
             (self.counts.resources, self.counts.demand) = self.fleet.resources();
             actions.push(Action::Tell(Told::Counted(self.counts)));

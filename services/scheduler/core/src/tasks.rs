@@ -3,13 +3,14 @@
 //! Bounded by what was pulled. A task is found by its message's sequence, and by its id so that a
 //! second message of the same task is noticed.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rota_wire::dispatch::Failure;
 use rota_wire::{Delivery, Holding, Lane, Micros, Span, TaskId, TaskSpec, WorkerId};
 
+use crate::explain::Note;
 use crate::fleet::WorkerKey;
+use crate::maps::{NumberMap, TextMap};
 use crate::order::Turn;
 use crate::queue::{Line, Place};
 
@@ -32,6 +33,8 @@ pub(crate) struct Task {
     pub(crate) came: u64,
     /// Where it waits.
     pub(crate) place: Option<(Line, Place)>,
+    /// What led to its placement.
+    pub(crate) note: Option<Note>,
     /// The one worker that it waits for.
     pub(crate) bound: Option<WorkerKey>,
     pub(crate) state: TaskState,
@@ -110,8 +113,8 @@ pub(crate) enum SettlingStep {
 /// All tasks in memory.
 #[derive(Debug, Default)]
 pub(crate) struct Tasks {
-    by_seq: BTreeMap<u64, Task>,
-    by_id: BTreeMap<TaskId, u64>,
+    by_seq: NumberMap<u64, Task>,
+    by_id: TextMap<TaskId, u64>,
 }
 
 impl Tasks {
@@ -148,6 +151,7 @@ impl Tasks {
         Some(task)
     }
 
+    /// All of them, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &Task)> {
         self.by_seq.iter().map(|(seq, task)| (*seq, task))
     }

@@ -5,16 +5,22 @@ mod choice;
 use std::io::Write;
 use std::path::PathBuf;
 
-use rota_scheduler_core::Options;
+use rota_scheduler_core::{Allocation, Binding, LoadView, Options, Order, Policy};
+use rota_wire::{Cpu, Memory, Resources};
 
-pub use choice::{Allocation, Binding, InvalidEstimates, Order, OutputFormat};
+pub use choice::{InvalidEstimates, LoadSeen, OutputFormat};
 
 use crate::compare::{Run, Strategy, Variant, compare};
 use crate::plot::{Heading, plot};
-use crate::quantity::{Lapse, Load, Rate, Share};
+use crate::quantity::{Ageing, Lapse, Load, Rate, Share};
 use crate::setup::{Estimates, Setup};
 use crate::table::table;
 use crate::workload::{Priorities, Workload, WorkloadError};
+
+/// The scheduler knows this many tasks of each lane where it has to look at all that wait.
+const LOOK_AHEAD_ALL: u32 = 1_000_000;
+/// Tasks in its memory, at most.
+const TASKS_MAX: usize = 10_000_000;
 
 /// Shows what the scheduler's strategies give on a virtual clock
 ///
@@ -35,6 +41,14 @@ pub struct Args {
     #[arg(long, value_name = "COUNT", default_value_t = 1,
         value_parser = clap::value_parser!(u32).range(1..=4_096))]
     pub slots: u32,
+
+    /// Cores that each worker may give to tasks that ask for some
+    #[arg(long, value_name = "CORES")]
+    pub cpu: Option<Cpu>,
+
+    /// Memory that each worker may give to tasks that ask for some
+    #[arg(long, value_name = "BYTES")]
+    pub memory: Option<Memory>,
 
     /// What arrives as a share of what all slots can serve, more than 0 and less than 1
     #[arg(
@@ -75,26 +89,36 @@ pub struct Args {
     #[arg(long, value_name = "MIX", default_value = "5:1")]
     pub priorities: Priorities,
 
-    /// Which worker a task goes to; several are compared
+    /// Which worker a task goes to: random, round-robin, least-loaded, power-of-two, resource; several are
+    /// compared
     #[arg(
         long,
-        value_enum,
+        value_name = "ALLOCATION",
         value_delimiter = ',',
         default_value = "least-loaded"
     )]
     pub allocation: Vec<Allocation>,
 
-    /// When a task is bound to a worker: when one can start it, or on arrival
-    #[arg(long, value_enum, default_value = "late")]
+    /// When a task is bound to a worker: late (when one can start it) or early (on arrival)
+    #[arg(long, value_name = "BINDING", default_value = "late")]
     pub binding: Binding,
 
-    /// Which task is next; several are compared
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "priority")]
+    /// Which task is next: fifo, priority, sjf, srtf, time-slice, las; several are compared
+    #[arg(
+        long,
+        value_name = "ORDER",
+        value_delimiter = ',',
+        default_value = "priority"
+    )]
     pub order: Vec<Order>,
+
+    /// How long a task waits to gain one level of priority, or never
+    #[arg(long, value_name = "TIME", default_value = "never")]
+    pub ageing: Ageing,
 
     /// The slice of time-slice and the grain of las, more than 0
     #[arg(long, value_name = "TIME", default_value = "0.1", allow_negative_numbers = true,
-        value_parser = Lapse::parse_positive)]
+        value_parser = Lapse::parse_quantum)]
     pub quantum: Lapse,
 
     /// How long a task runs before it may be suspended
@@ -106,6 +130,11 @@ pub struct Args {
     )]
     pub min_run: Lapse,
 
+    /// Suspended tasks on one worker, at most
+    #[arg(long, value_name = "COUNT", default_value_t = Options::default().suspended_max,
+        value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub suspended_max: u32,
+
     /// What a slot needs to go from a suspended task to the next
     #[arg(
         long,
@@ -115,7 +144,7 @@ pub struct Args {
     )]
     pub switch_cost: Lapse,
 
-    /// How often a worker is heard; 0: as rarely as the scheduler bears
+    /// How often a worker is heard; 0, or more than 200: as rarely as the scheduler bears
     #[arg(
         long,
         value_name = "TIME",
@@ -146,10 +175,17 @@ pub struct Args {
     )]
     pub losses: Rate,
 
-    /// Tasks of each lane that the scheduler knows beyond what free slots could start
-    #[arg(long, value_name = "COUNT", default_value_t = Options::default().look_ahead,
-        value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub look_ahead: u32,
+    /// Tasks of each lane that the scheduler knows beyond what free slots could start [default: 64 where
+    /// the first of each lane are enough, which is with late binding by fifo or priority; else all]
+    #[arg(long, value_name = "COUNT",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub look_ahead: Option<u32>,
+
+    /// What counts as a worker's load: all that the scheduler knows, or only what its last heartbeat said
+    ///
+    /// The scheduler always counts. The other shows what happens to one that does not.
+    #[arg(long, value_enum, default_value = "counted")]
+    pub load_view: LoadSeen,
 
     /// How the figures are printed
     #[arg(long, value_enum, default_value = "table")]
@@ -166,15 +202,18 @@ pub enum SimulateError {
     /// The workload makes no sense, or its trace cannot be used.
     #[error(transparent)]
     Workload(#[from] WorkloadError),
-    /// The scheduler does not have it.
-    #[error("{flag} `{value}`: the scheduler cannot do that yet; it can do {can}")]
-    NotYet {
-        /// Which flag.
-        flag: &'static str,
-        /// Its value.
-        value: String,
-        /// What would have been right.
-        can: &'static str,
+    /// No worker could ever run it.
+    #[error(
+        "a task of the trace asks for {resource} {wanted} and a worker has {had}: give --{resource} \
+         {wanted} or more"
+    )]
+    TooSmall {
+        /// `cpu` or `memory`.
+        resource: &'static str,
+        /// What is asked for.
+        wanted: String,
+        /// What there is.
+        had: String,
     },
     /// The plot cannot be written.
     #[error("the plot {} cannot be written", path.display())]
@@ -195,7 +234,7 @@ pub enum SimulateError {
 /// # Errors
 /// [`SimulateError`], before anything runs unless it is about where the output goes.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), SimulateError> {
-    let variants = args.variants()?;
+    let variants = args.variants();
     let setup = args.setup()?;
     let runs = compare(&setup, &variants);
     print(args.format, &runs, out).map_err(SimulateError::Print)?;
@@ -220,7 +259,7 @@ fn print(format: OutputFormat, runs: &[Run], out: &mut dyn Write) -> std::io::Re
 
 impl Args {
     /// The strategies that are compared: every order with every allocation.
-    fn variants(&self) -> Result<Vec<Variant>, SimulateError> {
+    fn variants(&self) -> Vec<Variant> {
         let mut variants = Vec::new();
         for order in &self.order {
             for allocation in &self.allocation {
@@ -230,56 +269,73 @@ impl Args {
                         binding: self.binding.to_string(),
                         order: order.to_string(),
                     },
-                    core: self.core_options(*allocation, *order)?,
+                    core: self.core_options(*allocation, *order),
                 });
             }
         }
-        Ok(variants)
+        variants
     }
 
-    /// What the core is told; what it does not have is refused.
-    fn core_options(&self, allocation: Allocation, order: Order) -> Result<Options, SimulateError> {
-        let not_yet = |flag, value: String, can| Err(SimulateError::NotYet { flag, value, can });
-        match allocation {
-            Allocation::LeastLoaded => {}
-            Allocation::Random
-            | Allocation::RoundRobin
-            | Allocation::PowerOfTwo
-            | Allocation::Resource => {
-                return not_yet("--allocation", allocation.to_string(), "least-loaded");
-            }
-        }
-        match self.binding {
-            Binding::Late => {}
-            Binding::Early => return not_yet("--binding", self.binding.to_string(), "late"),
-        }
-        match order {
-            // With tasks that are all as urgent, one is the other.
-            Order::Priority => {}
-            Order::Fifo if self.priorities == Priorities::default() => {}
-            Order::Fifo | Order::Sjf | Order::Srtf | Order::TimeSlice | Order::Las => {
-                let can = "priority, and fifo where all tasks have one priority";
-                return not_yet("--order", order.to_string(), can);
-            }
-        }
-        if self.estimates != Estimates::Exact {
-            return not_yet("--estimates", self.estimates.to_string(), "exact");
-        }
-        Ok(Options {
-            look_ahead: self.look_ahead,
+    /// What the core is told.
+    fn core_options(&self, allocation: Allocation, order: Order) -> Options {
+        let policy = Policy {
+            allocation,
+            binding: self.binding,
+            order,
+            ageing: self.ageing.0.map(Lapse::span),
+            quantum: self.quantum.span(),
+            min_run: self.min_run.span(),
+        };
+        Options {
+            suspended_max: self.suspended_max,
+            load_view: match self.load_view {
+                LoadSeen::Counted => LoadView::Counted,
+                LoadSeen::Heartbeat => LoadView::HeartbeatOnly,
+            },
+            look_ahead: self.look_ahead.unwrap_or_else(|| look_ahead(&policy)),
+            tasks_max: TASKS_MAX,
+            policy,
             ..Options::default()
-        })
+        }
+    }
+
+    /// What each worker has, if that is enough for each task of a trace.
+    fn resources(&self, workload: &Workload) -> Result<Resources, SimulateError> {
+        let had = Resources {
+            cpu: self.cpu.unwrap_or_default(),
+            memory: self.memory.unwrap_or_default(),
+        };
+        let Workload::Trace(trace) = workload else {
+            return Ok(had);
+        };
+        let wanted = trace.largest_demand();
+        let too_small = |resource, wanted: String, had: String| SimulateError::TooSmall {
+            resource,
+            wanted,
+            had,
+        };
+        if wanted.cpu > had.cpu {
+            let (wanted, had) = (wanted.cpu.to_string(), had.cpu.to_string());
+            return Err(too_small("cpu", wanted, had));
+        }
+        if wanted.memory > had.memory {
+            let (wanted, had) = (wanted.memory.to_string(), had.memory.to_string());
+            return Err(too_small("memory", wanted, had));
+        }
+        Ok(had)
     }
 
     fn setup(&self) -> Result<Setup, SimulateError> {
+        let workload = Workload::parse(&self.workload)?;
         Ok(Setup {
             workers: self.workers,
             slots: self.slots,
+            resources: self.resources(&workload)?,
             load: self.load,
             tasks: self.tasks,
             warmup: self.warmup,
             seed: self.seed,
-            workload: Workload::parse(&self.workload)?,
+            workload,
             priorities: self.priorities.clone(),
             heartbeat: self.heartbeat,
             delay: self.delay,
@@ -303,5 +359,14 @@ impl Args {
                 unit: "mean service times",
             },
         }
+    }
+}
+
+/// How many tasks of each lane are to be known. Lanes are in the order of arrival: where that is all that
+/// counts, apart from priority, and a task goes nowhere before it begins, the first few are enough.
+const fn look_ahead(policy: &Policy) -> u32 {
+    match (policy.order, policy.binding) {
+        (Order::Fifo | Order::Priority, Binding::Late) => 64,
+        _ => LOOK_AHEAD_ALL,
     }
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use rand::RngExt;
 use rand_pcg::Pcg64;
-use rota_wire::{Kind, Lane, Priority};
+use rota_wire::{Kind, Lane, Priority, Resources, Span};
 
-use crate::quantity::{UNIT, to_micros};
+use crate::quantity::{UNIT, to_micros, to_work};
 use crate::setup::{Estimates, Setup};
 use crate::workload::{Priorities, Sampler, Trace, Workload, exponential, standard_normal};
 
 /// The first arrival: the roll call is over by then.
-const START: u64 = 2_000_000;
+const START: u64 = 200_000_000;
 /// Generators of one seed differ by their stream.
 const GAPS: u128 = 1;
 const DURATIONS: u128 = 2;
@@ -27,7 +27,9 @@ pub(crate) struct Arrival {
     /// Which of [`Arrivals::lanes`] it comes in.
     pub(crate) lane: usize,
     /// What it says of its duration, if it does.
-    pub(crate) estimate: Option<u64>,
+    pub(crate) estimate: Option<Span>,
+    /// What it needs beside its slot.
+    pub(crate) demand: Resources,
 }
 
 #[derive(Debug)]
@@ -124,13 +126,14 @@ impl Arrivals {
         used
     }
 
-    fn estimate(&mut self, duration: u64) -> Option<u64> {
+    fn estimate(&mut self, duration: u64) -> Option<Span> {
+        let ms = duration / 1_000;
         match self.estimates {
-            Estimates::Exact => Some(duration),
+            Estimates::Exact => Some(Span::from_ms(ms)),
             Estimates::Learned => None,
             Estimates::Noisy(sigma) => {
                 let factor = (sigma * standard_normal(&mut self.noise)).exp();
-                Some((duration as f64 * factor).round() as u64)
+                Some(Span::from_ms((ms as f64 * factor).round() as u64))
             }
         }
     }
@@ -141,7 +144,7 @@ impl Iterator for Arrivals {
 
     fn next(&mut self) -> Option<Arrival> {
         self.left = self.left.checked_sub(1)?;
-        let (at, duration, lane) = match &mut self.source {
+        let (at, duration, lane, demand) = match &mut self.source {
             Source::Drawn(drawn) => drawn.next(),
             Source::Trace { trace, next } => {
                 let task = trace.tasks().get(*next)?;
@@ -150,6 +153,7 @@ impl Iterator for Arrivals {
                     START + task.at,
                     task.duration,
                     lane(task.kind, task.priority),
+                    task.demand,
                 )
             }
         };
@@ -159,16 +163,18 @@ impl Iterator for Arrivals {
             duration,
             lane,
             estimate,
+            demand,
         })
     }
 }
 
 impl Drawn {
-    fn next(&mut self) -> (u64, u64, usize) {
+    fn next(&mut self) -> (u64, u64, usize, Resources) {
         self.now += exponential(&mut self.gaps) * self.gap;
-        let duration = to_micros(self.sampler.draw(&mut self.durations)).max(1);
+        let duration = to_work(self.sampler.draw(&mut self.durations));
         let priority = self.priorities.at(self.levels.random());
-        (to_micros(self.now), duration, lane(0, priority))
+        let demand = Resources::NONE;
+        (to_micros(self.now), duration, lane(0, priority), demand)
     }
 }
 
@@ -200,7 +206,7 @@ mod tests {
         let mut differ = 0;
         for (a, b) in pairs {
             assert_eq!((a.at, a.duration, a.lane), (b.at, b.duration, b.lane));
-            assert_eq!(a.estimate, Some(a.duration));
+            assert_eq!(a.estimate, Some(Span::from_ms(a.duration / 1_000)));
             differ += usize::from(a.estimate != b.estimate);
         }
         assert!(differ > 900, "{differ}");

@@ -72,7 +72,7 @@ pub fn compare(setup: &Setup, variants: &[Variant]) -> Vec<Run> {
 
 fn run_variant(setup: &Setup, variant: &Variant) -> Run {
     let setup = Setup {
-        core: variant.core,
+        core: variant.core.clone(),
         ..setup.clone()
     };
     Run {

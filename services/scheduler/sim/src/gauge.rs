@@ -7,8 +7,8 @@ use hdrhistogram::Histogram;
 use crate::figures::{Figures, Percentile, PriorityFigures};
 use crate::quantity::{UNIT, to_units};
 
-/// The largest value that a histogram tells from larger ones: 30 years on the clock.
-const VALUE_MAX: u64 = 1 << 50;
+/// The largest value that a histogram tells from larger ones: a hundred million mean service times.
+const VALUE_MAX: u64 = 1 << 53;
 /// A slowdown is kept in parts of this.
 const SLOWDOWN_SCALE: f64 = 1_000.0;
 /// Points of the plot for each factor of ten in the share of tasks that are worse.
@@ -145,8 +145,8 @@ mod tests {
         let mut gauge = Gauge::new();
         for n in 1..=1_000 {
             gauge.completed(Completed {
-                response: n * 1_000_000,
-                duration: 500_000,
+                response: n * 100_000_000,
+                duration: 50_000_000,
                 priority: 5,
             });
         }

@@ -12,8 +12,8 @@
 //!                                      Gauge ◄── result stored, first wins
 //! ```
 //!
-//! Times are in units of the mean service time, which is one second of the virtual clock; a trace keeps
-//! its own seconds. What must hold:
+//! Times are in units of the mean service time, which is 100 seconds of the virtual clock; for a trace the
+//! unit is one of its own seconds. What must hold:
 //! 1. A setup and its seed give the same figures, byte for byte.
 //! 2. Strategies that are compared get the same arrivals.
 //! 3. Memory is bounded by what is in the system at one time, the figures, and a trace that was read.
@@ -38,7 +38,7 @@ pub use args::{Args, SimulateError};
 pub use compare::{Run, Strategy, Variant, compare};
 pub use figures::Figures;
 pub use plot::{Heading, plot};
-pub use quantity::{Lapse, Load, Rate, Share};
+pub use quantity::{Ageing, Lapse, Load, Rate, Share};
 pub use setup::{Estimates, Setup};
 pub use table::table;
 pub use workload::Workload;

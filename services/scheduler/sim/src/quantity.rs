@@ -5,10 +5,15 @@
 
 use std::str::FromStr;
 
-/// Microseconds of the virtual clock in one unit, the mean service time.
-pub(crate) const UNIT: f64 = 1_000_000.0;
-/// The longest length of time that may be given: it leaves room for a billion of them on the clock.
+use rota_wire::Span;
+
+/// Microseconds of the virtual clock in one unit, the mean service time: 100 seconds, so that the
+/// milliseconds in which the scheduler is told of durations are fine enough.
+pub(crate) const UNIT: f64 = 100_000_000.0;
+/// The longest length of time that may be given.
 const UNITS_MAX: f64 = 1_000_000.0;
+/// The longest quantum that the scheduler takes: a day on its clock.
+const QUANTUM_MAX: f64 = 864.0;
 
 /// Why a number was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,15 +22,18 @@ pub struct InvalidQuantity {
     rule: &'static str,
 }
 
-/// A length of virtual time. A person writes it in mean service times.
+/// A length of virtual time, in steps of a hundred thousandth of the mean service time. A person writes it
+/// in mean service times.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lapse {
-    micros: u64,
+    span: Span,
 }
 
 impl Lapse {
     /// No time at all.
-    pub const ZERO: Self = Self { micros: 0 };
+    pub const ZERO: Self = Self {
+        span: Span::from_ms(0),
+    };
 
     /// So many mean service times.
     ///
@@ -33,22 +41,23 @@ impl Lapse {
     /// When it is negative, no number, or more than a million.
     pub fn new(units: f64) -> Result<Self, InvalidQuantity> {
         if (0.0..=UNITS_MAX).contains(&units) {
-            let micros = to_micros(units);
-            Ok(Self { micros })
+            let span = Span::from_ms((units * UNIT / 1_000.0).round() as u64);
+            Ok(Self { span })
         } else {
             let rule = "0 to 1000000, in mean service times";
             Err(InvalidQuantity { rule })
         }
     }
 
-    /// Parses one that may not be zero.
+    /// Parses a quantum.
     ///
     /// # Errors
-    /// When it is not more than zero, no number, or more than a million.
-    pub fn parse_positive(text: &str) -> Result<Self, InvalidQuantity> {
-        let lapse = text.parse().unwrap_or(Self::ZERO);
-        if lapse == Self::ZERO {
-            let rule = "more than 0 and at most 1000000, in mean service times";
+    /// When it is not more than zero, no number, or more than the scheduler takes.
+    pub fn parse_quantum(text: &str) -> Result<Self, InvalidQuantity> {
+        let units = number(text);
+        let lapse = Self::new(units).unwrap_or(Self::ZERO);
+        if lapse == Self::ZERO || units > QUANTUM_MAX {
+            let rule = "more than 0 and at most 864, in mean service times";
             Err(InvalidQuantity { rule })
         } else {
             Ok(lapse)
@@ -58,7 +67,13 @@ impl Lapse {
     /// In microseconds of the virtual clock.
     #[must_use]
     pub const fn micros(self) -> u64 {
-        self.micros
+        self.span.ms() * 1_000
+    }
+
+    /// As the scheduler is told.
+    #[must_use]
+    pub const fn span(self) -> Span {
+        self.span
     }
 }
 
@@ -67,6 +82,25 @@ impl FromStr for Lapse {
 
     fn from_str(text: &str) -> Result<Self, InvalidQuantity> {
         Self::new(number(text))
+    }
+}
+
+/// How long a task waits to gain one level of priority; nothing means that it gains none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ageing(pub Option<Lapse>);
+
+impl FromStr for Ageing {
+    type Err = InvalidQuantity;
+
+    fn from_str(text: &str) -> Result<Self, InvalidQuantity> {
+        if text == "never" {
+            return Ok(Self(None));
+        }
+        let lapse = text.parse::<Lapse>();
+        let lapse = lapse.ok().filter(|lapse| *lapse > Lapse::ZERO);
+        let rule = "never, or more than 0 and at most 1000000, in mean service times";
+        let ageing = lapse.map(|lapse| Self(Some(lapse)));
+        ageing.ok_or(InvalidQuantity { rule })
     }
 }
 
@@ -185,6 +219,11 @@ pub(crate) fn to_micros(units: f64) -> u64 {
     (units * UNIT).round() as u64
 }
 
+/// A task's work: units in steps of a millisecond, as tasks say how long they take, and at least one.
+pub(crate) fn to_work(units: f64) -> u64 {
+    ((units * UNIT / 1_000.0).round() as u64).max(1) * 1_000
+}
+
 /// Microseconds in units.
 pub(crate) fn to_units(micros: u64) -> f64 {
     micros as f64 / UNIT
@@ -204,16 +243,22 @@ mod tests {
 
     #[test]
     fn a_quantum_of_zero_is_refused_and_a_delay_of_zero_is_not() {
-        assert!(Lapse::parse_positive("0").is_err());
-        assert!(
-            Lapse::parse_positive("0.0000001").is_err(),
-            "less than the clock's step"
-        );
+        for bad in ["0", "0.000001", "1000", "short"] {
+            assert!(Lapse::parse_quantum(bad).is_err(), "{bad}");
+        }
         assert_eq!("0".parse(), Ok(Lapse::ZERO));
-        assert_eq!("0.25".parse::<Lapse>().expect("good").micros(), 250_000);
+        assert_eq!("0.25".parse::<Lapse>().expect("good").micros(), 25_000_000);
         for bad in ["-1", "inf", "1e7", "soon"] {
             assert!(bad.parse::<Lapse>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn ageing_takes_some_time_or_never_happens() {
+        assert_eq!("never".parse(), Ok(Ageing(None)));
+        let ageing: Ageing = "10".parse().expect("good");
+        assert_eq!(ageing.0.expect("some").span(), Span::from_secs(1_000));
+        assert!("0".parse::<Ageing>().is_err() && "soon".parse::<Ageing>().is_err());
     }
 
     #[test]

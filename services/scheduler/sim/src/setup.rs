@@ -1,6 +1,7 @@
 //! What is simulated: the fleet, the load, what goes wrong, and the core's own options.
 
 use rota_scheduler_core::Options;
+use rota_wire::Resources;
 
 use crate::quantity::{Lapse, Load, Rate, Share};
 use crate::workload::{Priorities, Workload};
@@ -20,11 +21,14 @@ pub struct Setup {
     pub warmup: Share,
     /// Seeds everything that is drawn.
     pub seed: u64,
+    /// What each worker may give to tasks that ask for cores or memory.
+    pub resources: Resources,
     /// How long tasks take.
     pub workload: Workload,
     /// How urgent they are; a trace has its own.
     pub priorities: Priorities,
-    /// How often a worker is heard. Zero: as rarely as the core bears, for it loses a silent worker.
+    /// How often a worker is heard. Zero, or more than 200: as rarely as the core bears, for it loses a
+    /// silent worker.
     pub heartbeat: Lapse,
     /// How long a message takes from one to the other.
     pub delay: Lapse,
@@ -58,6 +62,7 @@ impl Default for Setup {
             tasks: 100_000,
             warmup: Share::new(0.1).expect("it is less than 1"),
             seed: 1,
+            resources: Resources::NONE,
             workload: Workload::Exponential,
             priorities: Priorities::default(),
             heartbeat: Lapse::new(0.5).expect("it is short"),

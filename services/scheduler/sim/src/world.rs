@@ -16,29 +16,34 @@ use std::collections::{BTreeSet, VecDeque};
 
 use rand::RngExt;
 use rand_pcg::Pcg64;
-use rota_scheduler_core::{Action, AssignFrame, Event, Looked, Scheduler};
+use rota_scheduler_core::{Action, AssignFrame, Event, Looked, Options, Scheduler};
 use rota_wire::fleet::{FrameMark, KindCapacity};
 use rota_wire::{Micros, Span, Term};
 
 use crate::arrivals::{Arrival, Arrivals, generator};
 use crate::figures::Figures;
 use crate::gauge::{Completed, Gauge};
-use crate::quantity::to_micros;
+use crate::quantity::{UNIT, to_micros};
 use crate::setup::Setup;
 use crate::workload::exponential;
 use fleet::Machines;
-use machine::MachineKey;
+use machine::{Build, MachineKey};
 use mail::{Frame, Job};
 use stream::Stream;
 use timeline::{Due, Timeline};
 
 const TERM: Term = Term(1);
 /// Another worker starts so long after one was lost.
-const RESTART_AFTER: u64 = 1_000_000;
-/// The rarest heartbeat: the core takes no worker's word for a longer interval.
-const HEARTBEAT_MAX: u64 = 60_000_000;
+const RESTART_AFTER: u64 = UNIT as u64;
+/// The longest interval for which the core takes a worker's word.
+const INTERVAL_MAX: u64 = 60_000_000;
+/// The rarest heartbeat: with the most that the core may be told to miss it still bears three of these.
+const HEARTBEAT_MAX: u64 = INTERVAL_MAX * MISSED_MAX / MISSED;
+/// Heartbeats that may be missed, and the most that the core can be told.
+const MISSED: u64 = 3;
+const MISSED_MAX: u64 = 1_000;
 /// When nothing has moved for so long although tasks are there, they are lost.
-const STUCK_AFTER: u64 = 1_000_000_000;
+const STUCK_AFTER: u64 = 1_000 * UNIT as u64;
 /// The stream of the generator that decides on losses; arrivals use those below.
 const LOSSES: u128 = 16;
 /// How often the core's books are looked at from all sides, in turns. Only where it is checked at all.
@@ -68,7 +73,8 @@ impl<'a> World<'a> {
     pub(crate) fn new(setup: &'a Setup) -> Self {
         let mut actions = Vec::new();
         let (start, expected) = (Micros(0), BTreeSet::new());
-        let core = Scheduler::new(setup.core, TERM, setup.seed, start, expected, &mut actions);
+        let options = options(setup);
+        let core = Scheduler::new(options, TERM, setup.seed, start, expected, &mut actions);
         let mut arrivals = Arrivals::new(setup);
         let stream = Stream::new(arrivals.lanes());
         let mut world = Self {
@@ -82,7 +88,7 @@ impl<'a> World<'a> {
             next_arrival: arrivals.next(),
             arrivals,
             arrived: 0,
-            machines: Machines::new(setup.workers, setup.slots),
+            machines: Machines::new(setup.workers, build(setup)),
             gauge: Gauge::new(),
             losses: generator(setup.seed, LOSSES),
             turns: 0,
@@ -141,7 +147,7 @@ impl<'a> World<'a> {
         let count = self.machines.len() as u64;
         for (key, index) in (0..self.setup.workers).zip(1..) {
             // Workers do not speak all at once.
-            let at = self.interval() * index / count;
+            let at = interval(self.setup) * index / count;
             let machine = MachineKey(key);
             self.timeline.put(
                 at,
@@ -164,7 +170,7 @@ impl<'a> World<'a> {
             if self.core.next_deadline().0 <= now {
                 self.core.handle_timeout(Micros(now), &mut self.actions);
             }
-            self.core.dispatch(&mut self.actions);
+            self.core.dispatch(Micros(now), &mut self.actions);
             self.carry_out(now);
             self.turns += 1;
             if cfg!(debug_assertions) && self.turns.is_multiple_of(CHECK_EVERY) {
@@ -188,7 +194,7 @@ impl<'a> World<'a> {
                 if self.machines.get(machine).life == life {
                     self.beat(now, machine);
                     self.timeline
-                        .put(now + self.interval(), Due::Beat { machine, life });
+                        .put(now + interval(self.setup), Due::Beat { machine, life });
                 }
             }
             Due::ToCore(event) => self.inbox.push_back(*event),
@@ -250,12 +256,12 @@ impl<'a> World<'a> {
 
     /// A worker speaks, and reports again what was not settled.
     fn beat(&mut self, now: u64, key: MachineKey) {
-        let interval = Span::from_ms(self.interval().div_ceil(1_000));
+        let interval = Span::from_ms(interval(self.setup).div_ceil(1_000));
         let kinds = &self.kinds;
         let (worker, heartbeat, again) = self.machines.change(now, key, |machine| {
             (
                 machine.id.clone(),
-                machine.beat(interval, kinds),
+                machine.beat(now, interval, kinds),
                 machine.repeat(now),
             )
         });
@@ -289,8 +295,10 @@ impl<'a> World<'a> {
     fn take_in(&mut self, now: u64, frame: &Frame) {
         if self.machines.get(frame.machine).life == frame.life {
             let timeline = &mut self.timeline;
-            self.machines
+            let suspended = self
+                .machines
                 .change(now, frame.machine, |m| m.take_in(now, frame, timeline));
+            self.gauge.preemptions += suspended;
         }
     }
 
@@ -370,6 +378,8 @@ impl<'a> World<'a> {
             jobs: jobs.collect(),
             settled: frame.settled,
             revoked: frame.revoked,
+            suspended: frame.suspended,
+            resumed: frame.resumed,
         };
         match self.setup.delay.micros() {
             0 => self.take_in(now, &frame),
@@ -386,14 +396,6 @@ impl<'a> World<'a> {
         }
     }
 
-    /// How often a worker speaks.
-    fn interval(&self) -> u64 {
-        match self.setup.heartbeat.micros() {
-            0 => HEARTBEAT_MAX,
-            given => given.min(HEARTBEAT_MAX),
-        }
-    }
-
     fn check(&self) {
         if let Err(disagreement) = self.core.check() {
             panic!(
@@ -401,6 +403,34 @@ impl<'a> World<'a> {
                 self.turns
             );
         }
+    }
+}
+
+/// How often a worker speaks.
+fn interval(setup: &Setup) -> u64 {
+    match setup.heartbeat.micros() {
+        0 => HEARTBEAT_MAX,
+        given => given.min(HEARTBEAT_MAX),
+    }
+}
+
+/// The core's options, with a patience of three heartbeats however long these are.
+fn options(setup: &Setup) -> Options {
+    let patience = interval(setup) * MISSED;
+    let missed = patience.div_ceil(interval(setup).min(INTERVAL_MAX));
+    Options {
+        missed_heartbeats_max: u32::try_from(missed).unwrap_or(u32::MAX),
+        // Nobody listens.
+        count_every: Span::from_secs(24 * 3_600),
+        ..setup.core.clone()
+    }
+}
+
+const fn build(setup: &Setup) -> Build {
+    Build {
+        slots: setup.slots,
+        resources: setup.resources,
+        switch_cost: setup.switch_cost.micros(),
     }
 }
 

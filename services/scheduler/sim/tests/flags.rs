@@ -46,7 +46,19 @@ fn what_makes_no_sense_is_refused_and_named() {
             ["no-such.csv", "cannot be read"],
         ),
         (["--allocation", "best"], ["best", "least-loaded"]),
-        (["--order", "lifo"], ["lifo", "srtf"]),
+        (
+            ["--allocation", "random,best"],
+            ["best", "must be one of: random"],
+        ),
+        (["--order", "lifo"], ["lifo", "time-slice, las"]),
+        (["--order", "fifo,"], ["--order", "must be one of: fifo"]),
+        (["--binding", "never"], ["never", "late, early"]),
+        (["--quantum", "865"], ["--quantum", "at most 864"]),
+        (["--ageing", "0"], ["--ageing", "never, or more than 0"]),
+        (["--suspended-max", "0"], ["--suspended-max", "not in 1.."]),
+        (["--cpu", "two"], ["--cpu", "500m"]),
+        (["--memory", "much"], ["--memory", "512MiB"]),
+        (["--load-view", "guess"], ["guess", "heartbeat"]),
         (["--estimates", "rough"], ["rough", "noisy:<sigma>"]),
         (["--priorities", "9:0.5"], ["--priorities", "add up to 1"]),
     ] {
@@ -70,6 +82,33 @@ fn a_malformed_line_of_a_trace_is_named_by_its_number() {
         message.contains("line 3") && message.contains("`soon`"),
         "{message}"
     );
+}
+
+#[test]
+fn a_trace_that_asks_for_more_than_any_worker_has_is_refused_with_what_it_needs() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let text = "arrival_s,duration_s,cpu,memory\n0,1,0.5,\n0,1,2,256MiB\n";
+    let trace = format!("trace:{}", write(directory.path(), "t.csv", text));
+    let flags = ["--workload", trace.as_str(), "--cpu", "1"];
+    let message = simulate(&flags).expect_err("one core");
+    assert!(message.contains("--cpu 2 or more"), "{message}");
+    let flags = ["--workload", trace.as_str(), "--cpu", "2"];
+    let message = simulate(&flags).expect_err("no memory");
+    assert!(message.contains("--memory"), "{message}");
+    let flags = [&flags[..], &["--memory", "1GiB"]].concat();
+    simulate(&flags).expect("all fits");
+}
+
+#[test]
+fn every_order_and_allocation_can_be_asked_for() {
+    let orders = "fifo,priority,sjf,srtf,time-slice,las";
+    let allocations = "random,round-robin,least-loaded,power-of-two,resource";
+    for binding in ["late", "early"] {
+        let flags = ["--tasks", "500", "--binding", binding, "--order", orders];
+        let flags = [&flags[..], &["--allocation", allocations]].concat();
+        let table = simulate(&flags).expect("good");
+        assert_eq!(table.lines().count(), 1 + 6 * 5, "{table}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use rota_wire::{Kind, Label, Resources};
 
 use super::pool::{FleetPlace, Pool};
 use super::rooms::{Room, Rooms, Strain};
-use super::{Worker, WorkerKey};
+use super::{Indexes, Worker};
 
 /// What makes a class.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +56,8 @@ pub(crate) struct Class {
     pub(super) members: u32,
     /// Slots that are free on workers that take tasks.
     pub(crate) free_slots: u32,
-    /// Workers that take tasks.
+    taking: u32,
+    /// Workers that take tasks, while kinds are bound early.
     takers: Pool,
     /// Those of them that have a free slot.
     open: Pool,
@@ -71,6 +72,7 @@ pub(crate) struct Class {
 /// What a class keeps of a worker.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Kept {
+    takes: bool,
     free_slots: u32,
     capacity: Resources,
 }
@@ -83,6 +85,7 @@ impl Class {
             limited: limited.collect(),
             profile,
             members: 0,
+            taking: 0,
             free_slots: 0,
             takers: Pool::default(),
             open: Pool::default(),
@@ -92,8 +95,8 @@ impl Class {
     }
 
     /// Workers that take tasks.
-    pub(crate) const fn takers(&self) -> usize {
-        self.takers.len()
+    pub(crate) const fn takers(&self) -> u32 {
+        self.taking
     }
 
     /// Those that may be chosen for a kind.
@@ -109,21 +112,24 @@ impl Class {
     }
 
     /// Puts a worker in its places after it has joined or changed.
-    pub(super) fn put(&mut self, worker: &mut Worker, with_rooms: bool) {
+    pub(super) fn put(&mut self, worker: &mut Worker, indexes: Indexes) {
         let takes = worker.takes_tasks();
         let place = takes.then(|| place_of(worker));
         let open = place.filter(|_| worker.free_slots() > 0);
-        self.takers.set(worker.key, place);
-        self.open.set(worker.key, open);
+        if indexes.takers {
+            self.takers.set(worker.key, place, indexes.turns);
+        }
+        self.open.set(worker.key, open, indexes.turns);
         for (kind, pool) in &mut self.limited {
             let room = worker.used(kind) < self.profile.limit(kind);
-            pool.set(worker.key, open.filter(|_| room));
+            pool.set(worker.key, open.filter(|_| room), indexes.turns);
         }
-        if with_rooms {
+        if indexes.rooms {
             let room = open.map(|_| room_of(worker));
             self.rooms.set(worker.key, room);
         }
         let kept = Kept {
+            takes,
             free_slots: if takes { worker.free_slots() } else { 0 },
             capacity: if takes {
                 worker.resources
@@ -139,7 +145,7 @@ impl Class {
     pub(super) fn take_out(&mut self, worker: &mut Worker) {
         let pools = self.limited.values_mut();
         for pool in pools.chain([&mut self.takers, &mut self.open]) {
-            pool.set(worker.key, None);
+            pool.set(worker.key, None, true);
         }
         self.rooms.set(worker.key, None);
         self.count(worker.kept, Kept::default());
@@ -147,6 +153,7 @@ impl Class {
     }
 
     fn count(&mut self, before: Kept, now: Kept) {
+        self.taking = self.taking + u32::from(now.takes) - u32::from(before.takes);
         self.free_slots = self.free_slots.saturating_sub(before.free_slots);
         self.free_slots = self.free_slots.saturating_add(now.free_slots);
         self.capacity = self.capacity.minus(before.capacity).plus(now.capacity);

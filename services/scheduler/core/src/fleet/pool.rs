@@ -1,8 +1,9 @@
 //! Workers of which any may be chosen, found in every way in which they are chosen: by load, in turn, drawn.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::WorkerKey;
+use crate::maps::NumberMap;
 
 /// A worker's place by load: the smallest is the least loaded. Equal loads take turns, the one that was given
 /// a task longest ago first.
@@ -16,14 +17,14 @@ pub(crate) struct FleetPlace {
 
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    places: BTreeMap<WorkerKey, Member>,
+    members: NumberMap<WorkerKey, Member>,
     by_load: BTreeSet<FleetPlace>,
-    drawn: Vec<WorkerKey>,
+    drawn: Vec<FleetPlace>,
+    in_turn: BTreeSet<WorkerKey>,
 }
 
 #[derive(Debug)]
 struct Member {
-    place: FleetPlace,
     /// Where it stands among those that are drawn from.
     at: usize,
 }
@@ -34,34 +35,38 @@ impl Pool {
     }
 
     /// Puts a worker in, moves it to another place, or takes it out.
-    pub(super) fn set(&mut self, worker: WorkerKey, place: Option<FleetPlace>) {
-        match (self.places.get_mut(&worker), place) {
+    pub(super) fn set(&mut self, worker: WorkerKey, place: Option<FleetPlace>, turns: bool) {
+        match (self.members.get(&worker), place) {
             (None, None) => {}
             (Some(member), Some(place)) => {
-                if member.place != place {
-                    self.by_load.remove(&member.place);
+                let known = &mut self.drawn[member.at];
+                if *known != place {
+                    self.by_load.remove(known);
                     self.by_load.insert(place);
-                    member.place = place;
+                    *known = place;
                 }
             }
             (None, Some(place)) => {
                 let at = self.drawn.len();
-                self.drawn.push(worker);
+                self.drawn.push(place);
                 self.by_load.insert(place);
-                self.places.insert(worker, Member { place, at });
+                self.members.insert(worker, Member { at });
+                if turns {
+                    self.in_turn.insert(worker);
+                }
             }
             (Some(_), None) => self.remove(worker),
         }
     }
 
     fn remove(&mut self, worker: WorkerKey) {
-        let Some(member) = self.places.remove(&worker) else {
+        let Some(member) = self.members.remove(&worker) else {
             return;
         };
-        self.by_load.remove(&member.place);
-        self.drawn.swap_remove(member.at);
+        self.in_turn.remove(&worker);
+        self.by_load.remove(&self.drawn.swap_remove(member.at));
         if let Some(moved) = self.drawn.get(member.at)
-            && let Some(other) = self.places.get_mut(moved)
+            && let Some(other) = self.members.get_mut(&moved.worker)
         {
             other.at = member.at;
         }
@@ -78,15 +83,13 @@ impl Pool {
             std::ops::Bound::Excluded(worker),
             std::ops::Bound::Unbounded,
         );
-        let rest = self.places.range(..=worker);
-        let all = self.places.range(later).chain(rest);
-        all.map(|(worker, _)| *worker)
+        let rest = self.in_turn.range(..=worker);
+        self.in_turn.range(later).chain(rest).copied()
     }
 
     /// The one with this number, less than [`Pool::len`].
     pub(crate) fn drawn(&self, number: usize) -> Option<FleetPlace> {
-        let worker = self.drawn.get(number)?;
-        self.places.get(worker).map(|member| member.place)
+        self.drawn.get(number).copied()
     }
 }
 
@@ -105,7 +108,7 @@ mod tests {
     fn pool(loads: &[(u64, u32)]) -> Pool {
         let mut pool = Pool::default();
         for (load, worker) in loads {
-            pool.set(WorkerKey(*worker), Some(place(*load, *worker)));
+            pool.set(WorkerKey(*worker), Some(place(*load, *worker)), true);
         }
         pool
     }
@@ -113,7 +116,7 @@ mod tests {
     #[test]
     fn workers_are_found_by_load_in_turn_and_by_number() {
         let mut pool = pool(&[(5, 1), (3, 2), (9, 3)]);
-        pool.set(WorkerKey(3), Some(place(1, 3)));
+        pool.set(WorkerKey(3), Some(place(1, 3)), true);
         let by_load: Vec<u32> = pool.by_load().map(|place| place.worker.0).collect();
         assert_eq!(by_load, [3, 2, 1]);
         let in_turn: Vec<u32> = pool.after(WorkerKey(2)).map(|worker| worker.0).collect();
@@ -126,9 +129,9 @@ mod tests {
     #[test]
     fn one_that_is_taken_out_is_found_in_no_way() {
         let mut pool = pool(&[(5, 1), (3, 2), (9, 3), (7, 4)]);
-        pool.set(WorkerKey(2), None);
-        pool.set(WorkerKey(2), None);
-        pool.set(WorkerKey(4), None);
+        pool.set(WorkerKey(2), None, true);
+        pool.set(WorkerKey(2), None, true);
+        pool.set(WorkerKey(4), None, true);
         assert_eq!(pool.len(), 2);
         let left = [WorkerKey(1), WorkerKey(3)];
         let in_turn: Vec<_> = pool.after(WorkerKey(9)).collect();

@@ -212,6 +212,11 @@ impl Worker {
         }
     }
 
+    /// Whether anything may wait for it alone.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.bound > 0 || !self.suspended.is_empty()
+    }
+
     /// Tasks that are bound to it and not begun.
     pub(crate) const fn bound(&self) -> u32 {
         self.bound

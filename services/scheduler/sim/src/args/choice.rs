@@ -1,4 +1,4 @@
-//! The words of the flags.
+//! The words of the flags that the scheduler itself does not know.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,47 +8,6 @@ use clap::ValueEnum;
 use crate::quantity::number;
 use crate::setup::Estimates;
 
-/// Which worker a task goes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Allocation {
-    /// Any
-    Random,
-    /// Each in turn
-    RoundRobin,
-    /// The least loaded
-    LeastLoaded,
-    /// The less loaded of two that are drawn
-    PowerOfTwo,
-    /// The one whose free resources the task fits best
-    Resource,
-}
-
-/// When a task is bound to a worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Binding {
-    /// When a worker can start it
-    Late,
-    /// On arrival, to a worker's queue
-    Early,
-}
-
-/// Which task is next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Order {
-    /// The first that came
-    Fifo,
-    /// The most urgent
-    Priority,
-    /// The shortest
-    Sjf,
-    /// The one with the least left, preemptive
-    Srtf,
-    /// Each for a quantum in turn, preemptive
-    TimeSlice,
-    /// The one that has run least, preemptive
-    Las,
-}
-
 /// How the figures are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OutputFormat {
@@ -56,6 +15,15 @@ pub enum OutputFormat {
     Table,
     /// An array with an object for each run
     Json,
+}
+
+/// What counts as a worker's load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LoadSeen {
+    /// All that the scheduler knows
+    Counted,
+    /// What the last heartbeat said
+    Heartbeat,
 }
 
 /// Why a text names no estimates.
@@ -86,28 +54,4 @@ impl fmt::Display for Estimates {
             Self::Noisy(sigma) => write!(f, "noisy:{sigma}"),
         }
     }
-}
-
-impl fmt::Display for Allocation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_word(*self, f)
-    }
-}
-
-impl fmt::Display for Binding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_word(*self, f)
-    }
-}
-
-impl fmt::Display for Order {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_word(*self, f)
-    }
-}
-
-/// The word by which the flag knows it.
-fn write_word(word: impl ValueEnum, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    word.to_possible_value()
-        .map_or(Ok(()), |value| f.write_str(value.get_name()))
 }

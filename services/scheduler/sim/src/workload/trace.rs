@@ -6,20 +6,20 @@
 //! ```
 //!
 //! `arrival_s` and `duration_s` are seconds. The rest may be left out, whole columns or single cells:
-//! `kind` (default `trace`), `priority` (0 to 9, default 5), `cpu` in cores, `memory` in bytes. Lines need
-//! not be in order. A trace is read whole, about 48 bytes a task, so that every strategy gets the same.
+//! `kind` (default `trace`), `priority` (0 to 9, default 5), `cpu` in cores, `memory` in bytes; the last two
+//! as in a task's headers (`0.5`, `500m`, `256MiB`). Lines need not be in order. A trace is read whole, about 48 bytes a task, so that every strategy gets the same.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use rota_wire::{Kind, Priority};
+use rota_wire::{Cpu, Kind, Memory, Priority, Resources};
 
-use crate::quantity::{number, to_micros};
+use crate::quantity::{number, to_micros, to_work};
 
 /// The most tasks in a trace.
 const TASKS_MAX: usize = 20_000_000;
-/// The latest arrival and the longest duration, in seconds: ten years.
-const SECONDS_MAX: f64 = 3.2e8;
+/// The latest arrival and the longest duration, in seconds: a year.
+const SECONDS_MAX: f64 = 3.2e7;
 
 const ARRIVAL: &str = "arrival_s";
 const DURATION: &str = "duration_s";
@@ -35,18 +35,16 @@ pub struct Trace {
 /// One task of a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceTask {
-    /// When it arrived, in microseconds after the first.
-    pub at: u64,
-    /// How long it takes, in microseconds.
-    pub duration: u64,
+    /// When it arrived after the first, in microseconds of the virtual clock.
+    pub(crate) at: u64,
+    /// How long it takes, the same.
+    pub(crate) duration: u64,
     /// Which of [`Trace::kinds`] it is.
     pub kind: usize,
     /// How urgent it is.
     pub priority: Priority,
-    /// Cores that it needs, in thousandths.
-    pub cpu_milli: u32,
-    /// Memory that it needs, in bytes.
-    pub memory_bytes: u64,
+    /// What it needs beside its slot.
+    pub demand: Resources,
 }
 
 /// Why a trace cannot be used.
@@ -94,6 +92,16 @@ impl Trace {
     #[must_use]
     pub fn tasks(&self) -> &[TraceTask] {
         &self.tasks
+    }
+
+    /// The most of each resource that any task needs.
+    #[must_use]
+    pub fn largest_demand(&self) -> Resources {
+        let demands = self.tasks.iter().map(|task| task.demand);
+        demands.fold(Resources::NONE, |most, demand| Resources {
+            cpu: most.cpu.max(demand.cpu),
+            memory: most.memory.max(demand.memory),
+        })
     }
 
     /// The kinds that occur.
@@ -187,12 +195,14 @@ impl Reader {
                 .filter(|cell| !cell.is_empty())
         });
         Ok(TraceTask {
-            at: seconds(ARRIVAL, at)?,
-            duration: seconds(DURATION, duration)?.max(1),
+            at: to_micros(seconds(ARRIVAL, at)?),
+            duration: to_work(seconds(DURATION, duration)?),
             kind: self.kind(kind.unwrap_or("trace"))?,
             priority: priority.map_or(Ok(Priority::default()), parse_priority)?,
-            cpu_milli: cpu.map_or(Ok(0), parse_cpu)?,
-            memory_bytes: memory.map_or(Ok(0), parse_memory)?,
+            demand: Resources {
+                cpu: cpu.map_or(Ok(Cpu(0)), parse_cpu)?,
+                memory: memory.map_or(Ok(Memory(0)), parse_memory)?,
+            },
         })
     }
 
@@ -209,11 +219,11 @@ impl Reader {
     }
 }
 
-fn seconds(column: &str, cell: Option<&str>) -> Result<u64, String> {
+fn seconds(column: &str, cell: Option<&str>) -> Result<f64, String> {
     let cell = cell.unwrap_or_default();
     let seconds = number(cell);
     if (0.0..=SECONDS_MAX).contains(&seconds) {
-        Ok(to_micros(seconds))
+        Ok(seconds)
     } else {
         Err(format!(
             "{column} `{cell}`: must be seconds, 0 to {SECONDS_MAX}"
@@ -226,18 +236,14 @@ fn parse_priority(cell: &str) -> Result<Priority, String> {
     level.ok_or_else(|| format!("priority `{cell}`: must be 0 to 9"))
 }
 
-fn parse_cpu(cell: &str) -> Result<u32, String> {
-    let cores = number(cell);
-    if (0.0..=1e6).contains(&cores) {
-        Ok((cores * 1_000.0).round() as u32)
-    } else {
-        Err(format!("cpu `{cell}`: must be cores, 0 to 1000000"))
-    }
+fn parse_cpu(cell: &str) -> Result<Cpu, String> {
+    cell.parse()
+        .map_err(|error| format!("cpu `{cell}`: {error}"))
 }
 
-fn parse_memory(cell: &str) -> Result<u64, String> {
+fn parse_memory(cell: &str) -> Result<Memory, String> {
     cell.parse()
-        .map_err(|_| format!("memory `{cell}`: must be a whole number of bytes"))
+        .map_err(|error| format!("memory `{cell}`: {error}"))
 }
 
 #[cfg(test)]
@@ -253,11 +259,11 @@ mod tests {
         };
         assert_eq!(
             (first.at, first.duration, first.priority.level()),
-            (0, 500_000, 5)
+            (0, 50_000_000, 5)
         );
         assert_eq!(
             (second.at, second.duration, second.priority.level()),
-            (2_500_000, 2_000_000, 9)
+            (250_000_000, 200_000_000, 9)
         );
         assert_eq!(trace.kinds()[first.kind].as_str(), "trace");
         assert_eq!(trace.kinds()[second.kind].as_str(), "report");

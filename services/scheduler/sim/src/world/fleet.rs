@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rota_wire::WorkerId;
 
-use super::machine::{Machine, MachineKey};
+use super::machine::{Build, Machine, MachineKey};
 
 #[derive(Debug)]
 pub(crate) struct Machines {
@@ -31,9 +31,9 @@ struct Measured {
 }
 
 impl Machines {
-    pub(crate) fn new(count: u32, slots: u32) -> Self {
+    pub(crate) fn new(count: u32, build: Build) -> Self {
         let machines: Vec<Machine> = (0..count)
-            .map(|key| Machine::new(MachineKey(key), slots))
+            .map(|key| Machine::new(MachineKey(key), build))
             .collect();
         let by_id = machines
             .iter()

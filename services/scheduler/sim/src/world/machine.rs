@@ -14,13 +14,14 @@ use std::collections::{BTreeMap, VecDeque};
 
 use rota_wire::dispatch::{Ending, Outcome};
 use rota_wire::fleet::{FrameMark, Heartbeat, Held, KindCapacity, MachineLoad, Stage, WorkerState};
-use rota_wire::{Holding, Micros, Span, WorkerId};
+use rota_wire::{Holding, Micros, Resources, Span, WorkerId};
 
 use super::mail::{Frame, Job};
 use super::timeline::{Due, Timeline};
+use crate::quantity::UNIT;
 
 /// An outcome that is not settled is reported again after so long, at the next heartbeat.
-const REPEAT_EVERY: u64 = 1_000_000;
+const REPEAT_EVERY: u64 = UNIT as u64;
 
 /// Names a machine: its place among all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +31,16 @@ pub(crate) struct MachineKey(pub(crate) u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Life(pub(crate) u32);
 
+/// What every machine is built of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Build {
+    pub(crate) slots: u32,
+    /// What its worker may give to attempts that ask for cores or memory.
+    pub(crate) resources: Resources,
+    /// What a slot needs before the first attempt after a suspension goes on.
+    pub(crate) switch_cost: u64,
+}
+
 #[derive(Debug)]
 pub(crate) struct Machine {
     pub(crate) key: MachineKey,
@@ -37,7 +48,7 @@ pub(crate) struct Machine {
     pub(crate) id: WorkerId,
     /// Whether a worker runs on it.
     pub(crate) up: bool,
-    slots: u32,
+    build: Build,
     busy: u32,
     started: u64,
     beats: u64,
@@ -56,6 +67,8 @@ struct Attempt {
     holding: Holding,
     /// Work left; for one that runs, when it began or went on.
     left: u64,
+    /// How long it has run, but for what it runs now.
+    ran: u64,
     course: Course,
 }
 
@@ -73,13 +86,13 @@ struct Unsettled {
 }
 
 impl Machine {
-    pub(crate) fn new(key: MachineKey, slots: u32) -> Self {
+    pub(crate) fn new(key: MachineKey, build: Build) -> Self {
         Self {
             key,
             life: Life(0),
             id: worker_id(key, Life(0)),
             up: true,
-            slots,
+            build,
             busy: 0,
             started: 0,
             beats: 0,
@@ -100,7 +113,7 @@ impl Machine {
 
     /// The worker is gone with all that it had.
     pub(crate) fn fail(&mut self) {
-        let (key, slots) = (self.key, self.slots);
+        let (key, build) = (self.key, self.build);
         let (life, stamps) = (Life(self.life.0 + 1), self.stamps);
         let id = worker_id(key, life);
         *self = Self {
@@ -108,7 +121,7 @@ impl Machine {
             id,
             up: false,
             stamps,
-            ..Self::new(key, slots)
+            ..Self::new(key, build)
         };
     }
 
@@ -118,17 +131,27 @@ impl Machine {
         self.started = now;
     }
 
-    pub(crate) fn take_in(&mut self, now: u64, frame: &Frame, timeline: &mut Timeline) {
+    /// Does what a frame says. Returns how many running attempts it suspended.
+    pub(crate) fn take_in(&mut self, now: u64, frame: &Frame, timeline: &mut Timeline) -> u64 {
         self.seen = Some(frame.mark);
         self.unsettled
             .retain(|ended| !frame.settled.contains(&ended.outcome.number));
         for holding in &frame.revoked {
             self.revoke(*holding);
         }
+        let mut suspended = 0;
+        for holding in &frame.suspended {
+            suspended += u64::from(self.suspend(now, *holding));
+        }
+        // The last is put before the others, and all before what has not begun.
+        for holding in frame.resumed.iter().rev() {
+            self.resume(*holding);
+        }
         for job in &frame.jobs {
             self.queue(*job);
         }
         self.begin_waiting(now, timeline);
+        suspended
     }
 
     /// An attempt has done its work. Returns what to report, unless it was interrupted.
@@ -139,8 +162,14 @@ impl Machine {
         stamp: u64,
         timeline: &mut Timeline,
     ) -> Option<Outcome> {
-        let course = self.attempts.get(&seq)?.course;
-        if !matches!(course, Course::Running { stamp: latest, .. } if latest == stamp) {
+        let Course::Running {
+            since,
+            stamp: latest,
+        } = self.attempts.get(&seq)?.course
+        else {
+            return None;
+        };
+        if latest != stamp {
             return None;
         }
         let attempt = self.attempts.remove(&seq)?;
@@ -149,6 +178,7 @@ impl Machine {
         let outcome = Outcome {
             number: self.reports,
             holding: attempt.holding,
+            ran: span(attempt.ran + now - since),
             ending: Ending::Stored,
         };
         self.unsettled.push(Unsettled {
@@ -159,56 +189,49 @@ impl Machine {
         Some(outcome)
     }
 
-    /// Takes a running attempt off its slot and keeps what it has done.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the core does not suspend yet"))]
-    pub(crate) fn suspend(
-        &mut self,
-        now: u64,
-        holding: Holding,
-        cost: u64,
-        timeline: &mut Timeline,
-    ) {
-        let Some(attempt) = self.attempts.get_mut(&holding.delivery.seq) else {
-            return;
+    /// Takes an attempt off its slot and keeps what it has done. Tells whether it was running.
+    fn suspend(&mut self, now: u64, holding: Holding) -> bool {
+        let seq = holding.delivery.seq;
+        let attempt = self.attempts.get_mut(&seq);
+        let Some(attempt) = attempt.filter(|attempt| attempt.holding == holding) else {
+            return false;
         };
-        let Course::Running { since, .. } = attempt.course else {
-            return;
-        };
-        if attempt.holding != holding {
-            return;
+        match std::mem::replace(&mut attempt.course, Course::Suspended) {
+            Course::Running { since, .. } => {
+                attempt.left = attempt.left.saturating_sub(now - since);
+                attempt.ran += now - since;
+                self.busy -= 1;
+                self.owed_to_switches += self.build.switch_cost;
+                true
+            }
+            Course::Waiting => {
+                self.waiting.retain(|waiting| *waiting != seq);
+                false
+            }
+            Course::Suspended => false,
         }
-        attempt.left = attempt.left.saturating_sub(now - since);
-        attempt.course = Course::Suspended;
-        self.busy -= 1;
-        self.owed_to_switches += cost;
-        self.begin_waiting(now, timeline);
     }
 
     /// Lets a suspended attempt go on, before any that has not begun.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the core does not suspend yet"))]
-    pub(crate) fn resume(&mut self, now: u64, holding: Holding, timeline: &mut Timeline) {
+    fn resume(&mut self, holding: Holding) {
         let seq = holding.delivery.seq;
-        let Some(attempt) = self.attempts.get_mut(&seq) else {
-            return;
-        };
-        if attempt.holding == holding && attempt.course == Course::Suspended {
+        let attempt = self.attempts.get_mut(&seq);
+        if let Some(attempt) = attempt.filter(|attempt| attempt.holding == holding)
+            && attempt.course == Course::Suspended
+        {
             attempt.course = Course::Waiting;
             self.waiting.push_front(seq);
-            self.begin_waiting(now, timeline);
         }
     }
 
     /// What it says of itself.
-    pub(crate) fn beat(&mut self, interval: Span, kinds: &[KindCapacity]) -> Heartbeat {
+    pub(crate) fn beat(&mut self, now: u64, interval: Span, kinds: &[KindCapacity]) -> Heartbeat {
         self.beats += 1;
-        let running = self.attempts.values();
-        let running = running.map(|a| Held {
-            holding: a.holding,
-            stage: Stage::Running,
-        });
+        let running = self.attempts.values().map(|attempt| attempt.held(now));
         let ended = self.unsettled.iter().map(|ended| Held {
             holding: ended.outcome.holding,
             stage: Stage::Ended,
+            ran: ended.outcome.ran,
         });
         Heartbeat {
             worker: self.id.clone(),
@@ -216,7 +239,8 @@ impl Machine {
             started: Micros(self.started),
             interval,
             state: WorkerState::Up,
-            slots: self.slots,
+            slots: self.build.slots,
+            resources: self.build.resources,
             kinds: kinds.to_vec(),
             labels: Vec::new(),
             seen: self.seen,
@@ -240,9 +264,10 @@ impl Machine {
 
     /// A machine with a core for each slot, busy as its slots are.
     fn load(&self) -> MachineLoad {
-        let busy = u64::from(self.busy) * 1_000 / u64::from(self.slots.max(1));
+        let slots = self.build.slots;
+        let busy = u64::from(self.busy) * 1_000 / u64::from(slots.max(1));
         MachineLoad {
-            cpu_milli: self.slots.saturating_mul(1_000),
+            cpu_milli: slots.saturating_mul(1_000),
             cpu_busy_permille: u16::try_from(busy).ok(),
             ..MachineLoad::default()
         }
@@ -257,6 +282,7 @@ impl Machine {
         let attempt = Attempt {
             holding: job.holding,
             left: job.work,
+            ran: 0,
             course: Course::Waiting,
         };
         self.attempts.insert(seq, attempt);
@@ -283,7 +309,7 @@ impl Machine {
     }
 
     fn begin_waiting(&mut self, now: u64, timeline: &mut Timeline) {
-        while self.busy < self.slots {
+        while self.busy < self.build.slots {
             let Some(seq) = self.waiting.pop_front() else {
                 return;
             };
@@ -305,6 +331,25 @@ impl Machine {
     }
 }
 
+impl Attempt {
+    fn held(&self, now: u64) -> Held {
+        let (stage, runs) = match self.course {
+            Course::Running { since, .. } => (Stage::Running, now - since),
+            Course::Waiting => (Stage::Running, 0),
+            Course::Suspended => (Stage::Suspended, 0),
+        };
+        Held {
+            holding: self.holding,
+            stage,
+            ran: span(self.ran + runs),
+        }
+    }
+}
+
+const fn span(micros: u64) -> Span {
+    Span::from_ms(micros / 1_000)
+}
+
 fn worker_id(key: MachineKey, life: Life) -> WorkerId {
     WorkerId::parse(&format!("w{}-{}", key.0, life.0)).expect("it keeps the rule")
 }
@@ -314,6 +359,15 @@ mod tests {
     use rota_wire::{Delivery, Term};
 
     use super::*;
+
+    fn machine(slots: u32, switch_cost: u64) -> Machine {
+        let build = Build {
+            slots,
+            resources: Resources::NONE,
+            switch_cost,
+        };
+        Machine::new(MachineKey(0), build)
+    }
 
     fn holding(seq: u64) -> Holding {
         Holding {
@@ -336,6 +390,8 @@ mod tests {
             },
             settled: Vec::new(),
             revoked: Vec::new(),
+            suspended: Vec::new(),
+            resumed: Vec::new(),
             jobs: jobs.collect(),
         }
     }
@@ -356,7 +412,7 @@ mod tests {
 
     #[test]
     fn no_more_run_than_there_are_slots_and_the_rest_wait_in_order() {
-        let (mut machine, mut timeline) = (Machine::new(MachineKey(0), 2), Timeline::default());
+        let (mut machine, mut timeline) = (machine(2, 0), Timeline::default());
         machine.take_in(0, &frame(1, &[(1, 10), (2, 4), (3, 5)]), &mut timeline);
         assert_eq!(machine.busy(), 2);
         assert_eq!(
@@ -368,18 +424,30 @@ mod tests {
 
     #[test]
     fn a_suspended_attempt_keeps_its_work_and_each_switch_costs() {
-        let (mut machine, mut timeline) = (Machine::new(MachineKey(0), 1), Timeline::default());
+        let (mut machine, mut timeline) = (machine(1, 1), Timeline::default());
         machine.take_in(0, &frame(1, &[(1, 10)]), &mut timeline);
-        machine.suspend(4, holding(1), 1, &mut timeline);
-        machine.take_in(4, &frame(2, &[(2, 3)]), &mut timeline);
-        machine.resume(4, holding(1), &mut timeline);
+        let switch = Frame {
+            suspended: vec![holding(1)],
+            ..frame(2, &[(2, 3)])
+        };
+        assert_eq!(machine.take_in(4, &switch, &mut timeline), 1);
+        assert_eq!(machine.take_in(4, &switch, &mut timeline), 0, "it stands still");
+        let held = machine.beat(5, Span::from_ms(1), &[]).held;
+        let stages: Vec<Stage> = held.iter().map(|held| held.stage).collect();
+        assert_eq!(stages, [Stage::Suspended, Stage::Running]);
         // The short one needs 1 for the switch and 3 of its own; then 6 of the long one are left.
-        assert_eq!(finished(&mut machine, &mut timeline), [(2, 8), (1, 14)]);
+        assert_eq!(finished(&mut machine, &mut timeline), [(2, 8)]);
+        let resume = Frame {
+            resumed: vec![holding(1)],
+            ..frame(3, &[])
+        };
+        machine.take_in(8, &resume, &mut timeline);
+        assert_eq!(finished(&mut machine, &mut timeline), [(1, 14)]);
     }
 
     #[test]
     fn a_revoked_attempt_frees_its_slot_and_is_never_reported() {
-        let (mut machine, mut timeline) = (Machine::new(MachineKey(0), 1), Timeline::default());
+        let (mut machine, mut timeline) = (machine(1, 1), Timeline::default());
         machine.take_in(0, &frame(1, &[(1, 10), (2, 5)]), &mut timeline);
         let revoke = Frame {
             revoked: vec![holding(1)],
@@ -391,7 +459,7 @@ mod tests {
 
     #[test]
     fn an_outcome_is_reported_until_it_is_settled() {
-        let (mut machine, mut timeline) = (Machine::new(MachineKey(0), 1), Timeline::default());
+        let (mut machine, mut timeline) = (machine(1, 1), Timeline::default());
         machine.take_in(0, &frame(1, &[(1, 10)]), &mut timeline);
         finished(&mut machine, &mut timeline);
         assert_eq!(machine.repeat(10).len(), 0, "it was reported just now");
@@ -403,12 +471,12 @@ mod tests {
         };
         machine.take_in(20, &settled, &mut timeline);
         assert_eq!(machine.repeat(10 + 5 * REPEAT_EVERY).len(), 0);
-        assert!(machine.beat(Span::from_ms(1), &[]).held.is_empty());
+        assert!(machine.beat(20, Span::from_ms(1), &[]).held.is_empty());
     }
 
     #[test]
     fn a_lost_worker_takes_everything_with_it_and_comes_back_under_another_name() {
-        let (mut machine, mut timeline) = (Machine::new(MachineKey(0), 1), Timeline::default());
+        let (mut machine, mut timeline) = (machine(1, 1), Timeline::default());
         machine.take_in(0, &frame(1, &[(1, 10)]), &mut timeline);
         let before = machine.id.clone();
         machine.fail();

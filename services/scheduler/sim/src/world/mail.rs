@@ -13,6 +13,8 @@ pub(crate) struct Frame {
     pub(crate) mark: FrameMark,
     pub(crate) settled: Vec<u64>,
     pub(crate) revoked: Vec<Holding>,
+    pub(crate) suspended: Vec<Holding>,
+    pub(crate) resumed: Vec<Holding>,
     pub(crate) jobs: Vec<Job>,
 }
 

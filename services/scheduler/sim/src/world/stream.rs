@@ -185,14 +185,18 @@ impl LaneStream {
             submitted: Micros(arrival.at),
             attempt: 1,
             recheck: Recheck::Fresh,
-            options: self.options.clone(),
+            options: TaskOptions {
+                demand: arrival.demand,
+                duration: arrival.estimate,
+                ..self.options.clone()
+            },
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use rota_wire::{Kind, Priority};
+    use rota_wire::{Kind, Priority, Resources};
 
     use super::*;
 
@@ -209,6 +213,7 @@ mod tests {
                 duration: 7,
                 lane: 0,
                 estimate: None,
+                demand: Resources::NONE,
             });
         }
         (stream, lane)
