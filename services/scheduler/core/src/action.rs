@@ -66,6 +66,13 @@ pub enum Action {
     },
     /// Tell whoever watches.
     Tell(Told),
+    /// Write down a task that has completed.
+    Record {
+        /// The task.
+        task: Arc<TaskSpec>,
+        /// How long it ran.
+        ran: Span,
+    },
 }
 
 /// Decisions for one worker.

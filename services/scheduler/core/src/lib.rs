@@ -49,6 +49,6 @@ mod waiting;
 
 pub use action::{Action, AssignFrame, Placed};
 pub use event::{Event, Looked};
-pub use options::{LoadView, Options};
+pub use options::{LoadView, Options, Recording};
 pub use policy::{Allocation, Binding, Order, Policy};
 pub use scheduler::Scheduler;

@@ -17,6 +17,8 @@ pub struct Options {
     pub suspended_max: u32,
     /// What counts as a worker's load.
     pub load_view: LoadView,
+    /// Whether completed tasks are told one by one, for a trace.
+    pub recording: Recording,
     /// Heartbeats that a worker may miss before it counts as lost.
     pub missed_heartbeats_max: u32,
     /// Workers that a task may take down before it is poison.
@@ -40,6 +42,16 @@ pub struct Options {
     pub count_every: Span,
 }
 
+/// Whether completed tasks are told one by one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Recording {
+    /// They are only counted.
+    #[default]
+    Off,
+    /// Each is an action.
+    On,
+}
+
 /// What counts as a worker's load.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum LoadView {
@@ -57,6 +69,7 @@ impl Default for Options {
             kinds: BTreeMap::new(),
             suspended_max: 64,
             load_view: LoadView::Counted,
+            recording: Recording::Off,
             missed_heartbeats_max: 3,
             losses_max: 3,
             look_ahead: 64,

@@ -11,6 +11,7 @@ use rota_wire::{Micros, Span, TaskSpec, WorkerId};
 use crate::action::Action;
 use crate::deliveries::settling_action;
 use crate::fleet::WorkerKey;
+use crate::options::Recording;
 use crate::order::micros;
 use crate::recovery::Claim;
 use crate::scheduler::Scheduler;
@@ -78,8 +79,11 @@ impl Scheduler {
             Ending::Stored => {
                 self.counts.completed += 1;
                 if let Some(task) = self.tasks.get(seq) {
-                    let kind = task.spec.kind.clone();
-                    self.estimates.learn(&kind, micros(outcome.ran));
+                    self.estimates.learn(&task.spec.kind, micros(outcome.ran));
+                    if self.options.recording == Recording::On {
+                        let (task, ran) = (task.spec.clone(), outcome.ran);
+                        actions.push(Action::Record { task, ran });
+                    }
                 }
                 self.forget(seq);
                 actions.push(Action::Ack { seq });

@@ -6,10 +6,10 @@
 
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
-use rota_scheduler_core::Options;
-use rota_wire::Span;
+use rota_scheduler_core::{Allocation, Binding, LoadView, Options, Order, Policy};
+use rota_wire::{Kind, Span};
 
-use model::judge::Verdict;
+use model::judge::{Seen, Verdict};
 use model::step::{Step, Steps, any_steps, peaceful_steps};
 use model::world::{Narrates, World};
 
@@ -49,20 +49,56 @@ fn plain() -> Options {
     }
 }
 
-/// Small limits, so that they are met.
+/// Any order, allocation and binding, with spans that pass in a sequence.
+fn policy() -> impl Strategy<Value = Policy> {
+    let allocation = prop::sample::select(Allocation::ALL);
+    let binding = prop::sample::select(Binding::ALL);
+    let order = prop::sample::select(Order::ALL);
+    let ageing = prop::option::of(1..2_000_u64);
+    let parts = (allocation, binding, order, ageing, 1..500_u64, 0..200_u64);
+    parts.prop_map(
+        |(allocation, binding, order, ageing, quantum, min_run)| Policy {
+            allocation,
+            binding,
+            order,
+            ageing: ageing.map(Span::from_ms),
+            quantum: Span::from_ms(quantum),
+            min_run: Span::from_ms(min_run),
+        },
+    )
+}
+
+/// Any policy, with one of its own for a kind now and then.
+fn policies() -> impl Strategy<Value = Options> {
+    let kind = prop::sample::select(&["a", "b", "c"][..]);
+    let own = prop::option::of((kind, policy()));
+    let view = prop_oneof![4 => Just(LoadView::Counted), 1 => Just(LoadView::HeartbeatOnly)];
+    (policy(), own, 1..5_u32, view).prop_map(|(policy, own, suspended_max, load_view)| Options {
+        policy,
+        kinds: own
+            .map(|(kind, policy)| (Kind::parse(kind).expect("a good kind"), policy))
+            .into_iter()
+            .collect(),
+        suspended_max,
+        load_view,
+        ..plain()
+    })
+}
+
+/// The same with small limits, so that they are met.
 fn options() -> impl Strategy<Value = Options> {
     let tasks_max = prop_oneof![3 => Just(1_000_usize), 1 => 1..8_usize];
     let workers_max = prop_oneof![3 => Just(100_usize), 1 => 2..4_usize];
     let look_ahead = 1..6_u32;
-    (tasks_max, workers_max, look_ahead, 1..4_u32).prop_map(
-        |(tasks_max, workers_max, look_ahead, losses_max)| Options {
+    (policies(), tasks_max, workers_max, look_ahead, 1..4_u32).prop_map(
+        |(policies, tasks_max, workers_max, look_ahead, losses_max)| Options {
             tasks_max,
             workers_max,
             look_ahead,
             losses_max,
             frame_tasks_max: 2,
             frame_bytes_max: 50,
-            ..plain()
+            ..policies
         },
     )
 }
@@ -97,8 +133,11 @@ proptest! {
     }
 
     #[test]
-    fn nothing_runs_twice_because_the_scheduler_is_replaced(Steps(steps) in peaceful_steps(STEPS_MAX)) {
-        let mut world = World::new(plain(), Narrates::Nothing)
+    fn nothing_runs_twice_because_the_scheduler_is_replaced(
+        options in policies(),
+        Steps(steps) in peaceful_steps(STEPS_MAX),
+    ) {
+        let mut world = World::new(options.clone(), Narrates::Nothing)
             .expect("nothing has happened yet");
         let mut all = Vec::new();
         for step in &steps {
@@ -115,7 +154,7 @@ proptest! {
             }
         });
         if let Err(broken) = verdict.and_then(|()| world.calm_down()) {
-            return Err(failure(plain(), &all, &broken));
+            return Err(failure(options, &all, &broken));
         }
     }
 }
@@ -129,24 +168,51 @@ fn random_steps_reach_every_corner_of_the_model() {
 
     let mut runner = TestRunner::deterministic();
     let mut happened: BTreeMap<String, [u32; 2]> = BTreeMap::new();
+    let mut seen = Seen::default();
+    let mut bound_early = 0;
     for _ in 0..100 {
-        let steps = any_steps(STEPS_MAX)
+        let mut draw = (policies(), any_steps(STEPS_MAX))
             .new_tree(&mut runner)
             .expect("no filters")
             .current();
-        let mut world = World::new(plain(), Narrates::Nothing).expect("nothing has happened yet");
-        for step in steps.0 {
+        let early = draw.0.policy.binding == Binding::Early;
+        let mut world = World::new(draw.0, Narrates::Nothing).expect("nothing has happened yet");
+        for step in draw.1.0.drain(..) {
             let done = world.step(step).expect("no rule is broken");
             let name = format!("{step:?}");
             let name = name.split([' ', '{']).next().unwrap_or_default().to_owned();
             let skipped = done == model::happen::Done::Skipped;
             happened.entry(name).or_default()[usize::from(skipped)] += 1;
         }
+        world.calm_down().expect("all comes to its end");
+        seen.add(&world.seen);
+        bound_early += u32::from(early) * world.seen.placed;
     }
     println!("happened and skipped: {happened:?}");
+    println!("seen: {seen:?}, bound early {bound_early}");
     assert_eq!(happened.len(), 27, "{happened:?}");
     assert!(
         happened.values().all(|[happened, _]| *happened >= 20),
         "{happened:?}"
     );
+    let Seen {
+        placed: _,
+        suspended,
+        resumed,
+        rotated,
+        adopted,
+        repeated,
+        particular,
+    } = seen;
+    for (count, least) in [
+        (suspended, 100),
+        (resumed, 100),
+        (rotated, 20),
+        (adopted, 10),
+        (repeated, 1),
+        (particular, 100),
+        (bound_early, 100),
+    ] {
+        assert!(count >= least, "{seen:?}, bound early {bound_early}");
+    }
 }

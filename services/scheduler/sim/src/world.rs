@@ -344,7 +344,7 @@ impl<'a> World<'a> {
                 self.gauge.dead += u64::from(self.stream.store_result(seq).is_some());
                 self.tell_core(now, round_trip, Event::Stored { seq });
             }
-            Action::Tell(_) => {}
+            Action::Tell(_) | Action::Record { .. } => {}
             Action::OpenLane { lane } => unreachable!("lane {lane} was never told to be gone"),
             Action::StoreRetry { seq, .. } => unreachable!("attempt of {seq} was not told to fail"),
         }

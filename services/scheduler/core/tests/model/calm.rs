@@ -13,6 +13,9 @@ use rota_scheduler_core::Event;
 
 /// Seconds in which all is over.
 const ROUNDS_MAX: u32 = 300;
+/// A second has so many steps.
+const TICKS: u32 = 10;
+const TICK: Span = Span::from_ms(100);
 /// The others leave after so many.
 const PATIENCE: u32 = 8;
 const ALL: u8 = u8::MAX;
@@ -22,10 +25,10 @@ impl World {
         self.note(|| "calm".to_owned());
         self.answers_to_lose = 0;
         let too_many = self.workers.len() >= self.options.workers_max;
-        for worker in &mut self.workers {
-            worker.cut = false;
+        for worker in 0..self.workers.len() {
+            self.workers[worker].cut = false;
             if too_many {
-                worker.drain();
+                self.drain(worker);
             }
         }
         let name = self.new_worker_name();
@@ -33,6 +36,7 @@ impl World {
         for round in 1..=ROUNDS_MAX {
             self.round(round)?;
             if self.is_over() {
+                self.seen.add(&self.judge.seen);
                 return self.all_have_ended();
             }
         }
@@ -44,8 +48,6 @@ impl World {
 
     fn round(&mut self, round: u32) -> Verdict {
         self.note(|| format!("round {round}"));
-        self.serve()?;
-        self.work()?;
         if round == PATIENCE {
             // Whoever stops and is not heard, or waits for an answer that does not come, gives up.
             self.workers
@@ -56,10 +58,18 @@ impl World {
                 stream.ack_wait_of_owed();
             }
         }
-        self.now = self.now.plus(Span::from_secs(1));
-        self.fire_schedule();
-        self.time_out()?;
-        self.end_turn()
+        for worker in 0..self.workers.len() {
+            self.report_all(worker);
+        }
+        self.beat_all()?;
+        for _ in 0..TICKS {
+            self.serve()?;
+            self.work()?;
+            self.now = self.now.plus(TICK);
+            self.fire_schedule();
+            self.time_out()?;
+        }
+        Ok(())
     }
 
     /// The server and the rest of the scheduler do their part.
@@ -84,10 +94,10 @@ impl World {
     fn work(&mut self) -> Verdict {
         for worker in 0..self.workers.len() {
             self.mail(worker, ALL, Fate::Arrives);
-            while self.finish(worker, 0, End::Completed) == Happened {
-                self.count_begun();
+            for seq in self.workers[worker].due(self.now) {
+                self.end_attempt(worker, seq, End::Completed);
             }
-            self.report_all(worker);
+            self.count_begun();
         }
         for (worker, outcome) in std::mem::take(&mut self.reports) {
             let outcome = Box::new(outcome);
@@ -96,7 +106,6 @@ impl World {
         for heartbeat in std::mem::take(&mut self.beats) {
             self.tell(Event::Heartbeat(Box::new(heartbeat)))?;
         }
-        self.beat_all()?;
         self.end_turn()
     }
 

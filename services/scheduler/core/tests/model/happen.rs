@@ -15,6 +15,8 @@ use super::world::{Opening, World};
 
 const TASKS_MAX: usize = 60;
 const WORKERS_MAX: usize = 5;
+/// From here a selector means attempts that stand still.
+const OF_STANDING: u8 = 224;
 
 /// Whether there was something for a step to be about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +35,6 @@ impl World {
         self.count_begun();
         self.fire_schedule();
         self.time_out()?;
-        self.end_turn()?;
         Ok(done)
     }
 
@@ -43,7 +44,8 @@ impl World {
                 lane,
                 tasks,
                 attempts,
-            } => Ok(self.submit(lane, tasks, attempts)),
+                needs,
+            } => Ok(self.submit(lane, tasks, attempts, needs)),
             Step::Resubmit { task } => Ok(self.resubmit(task)),
             Step::Open { lanes } => {
                 let mut done = Skipped;
@@ -118,7 +120,7 @@ impl World {
             Step::Mail { messages, fate, .. } => return Ok(self.mail(worker, messages, fate)),
             Step::Finish { nth, end, .. } => return Ok(self.finish(worker, nth, end)),
             Step::Repeat { .. } => self.report_all(worker),
-            Step::Drain { .. } => self.workers[worker].drain(),
+            Step::Drain { .. } => self.drain(worker),
             Step::Leave { .. } => self.leave(worker)?,
             Step::Crash { .. } => drop(self.workers.remove(worker)),
             Step::Cut { .. } => {
@@ -145,12 +147,12 @@ impl World {
         Ok(Happened)
     }
 
-    fn submit(&mut self, lane: u8, tasks: u8, attempts: u8) -> Done {
+    fn submit(&mut self, lane: u8, tasks: u8, attempts: u8, needs: u8) -> Done {
         if self.tasks.len() >= TASKS_MAX {
             return Skipped;
         }
         for _ in 0..tasks {
-            let spec = self.new_task(lane, u32::from(attempts));
+            let spec = self.new_task(lane, u32::from(attempts), needs);
             self.enqueue(spec);
         }
         Happened
@@ -382,10 +384,10 @@ impl World {
                 // A frame comes twice when a worker reconnects at the wrong moment.
                 (Fate::Twice, Mail::Frame(term, frame)) => {
                     let copy = Mail::Frame(*term, frame.clone());
-                    self.workers[worker].read(copy);
-                    self.workers[worker].read(mail)
+                    self.workers[worker].read(self.now, copy);
+                    self.workers[worker].read(self.now, mail)
                 }
-                (Fate::Arrives | Fate::Twice, _) => self.workers[worker].read(mail),
+                (Fate::Arrives | Fate::Twice, _) => self.workers[worker].read(self.now, mail),
                 (Fate::Lost, _) => Reply::Nothing,
             };
             match reply {
@@ -400,29 +402,49 @@ impl World {
         done
     }
 
+    /// Ends an attempt that runs; now and then one that stands still, since it may have ended before it
+    /// was stopped.
     pub(crate) fn finish(&mut self, worker: usize, nth: u8, end: End) -> Done {
-        let running = self.workers[worker].running();
-        let Some(index) = pick(running.len(), nth) else {
+        let standing = self.workers[worker].standing();
+        let those = if nth >= OF_STANDING && !standing.is_empty() {
+            standing
+        } else {
+            self.workers[worker].running()
+        };
+        let Some(index) = pick(those.len(), nth) else {
             return Skipped;
         };
-        let spec = self.workers[worker].finish(running[index], end);
+        self.end_attempt(worker, those[index], end);
+        Happened
+    }
+
+    pub(crate) fn end_attempt(&mut self, worker: usize, seq: u64, end: End) {
+        let spec = self.workers[worker].finish(self.now, seq, end);
         self.finished(worker, &spec);
         let latest = self.workers[worker].outbox.values().next_back().cloned();
         if let Some(outcome) = latest.filter(|_| !self.workers[worker].cut) {
             let id = self.workers[worker].id.clone();
             self.reports.push_back((id, outcome));
         }
-        Happened
+    }
+
+    /// A worker takes no more, and hands back what does not run.
+    pub(crate) fn drain(&mut self, worker: usize) {
+        self.workers[worker].drain(self.now);
+        for seq in self.workers[worker].standing() {
+            self.end_attempt(worker, seq, End::HandedBack);
+        }
     }
 
     fn leave(&mut self, worker: usize) -> Verdict {
+        self.drain(worker);
         while self.finish(worker, 0, End::HandedBack) == Happened {}
         self.report_all(worker);
         let mut leaving = self.workers.remove(worker);
         if leaving.state == WorkerState::Gone || leaving.cut {
             return Ok(());
         }
-        let goodbye = leaving.goodbye();
+        let goodbye = leaving.goodbye(self.now);
         self.tell(Event::Heartbeat(Box::new(goodbye)))
     }
 

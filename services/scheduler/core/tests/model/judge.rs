@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rota_scheduler_core::{Action, AssignFrame, Options};
+use rota_scheduler_core::{Action, AssignFrame, Options, Order};
 use rota_wire::event::{Event as Told, RedeliveryCause};
-use rota_wire::fleet::{Heartbeat, KindCapacity, WorkerState};
-use rota_wire::{Kind, Micros, TaskId, TaskSpec, Term, WorkerId};
+use rota_wire::fleet::{Heartbeat, KindCapacity, Stage, WorkerState};
+use rota_wire::{
+    Cpu, Holding, Kind, Label, Micros, Resources, Span, TaskId, TaskSpec, Term, WorkerId,
+};
 
 /// A rule that is broken, in words.
 pub(crate) type Verdict<T = ()> = Result<T, String>;
@@ -20,10 +22,65 @@ pub(crate) struct Judge {
     missing: BTreeSet<WorkerId>,
     /// What was delivered and is not acked.
     known: BTreeMap<u64, Known>,
-    /// What was assigned and not taken back. Adopted deliveries are not here.
-    assigned: BTreeMap<u64, WorkerId>,
+    /// What was assigned and not taken back. Adopted deliveries are not here, until they are suspended or
+    /// resumed.
+    assigned: BTreeMap<u64, Attempt>,
     heard: BTreeMap<WorkerId, Said>,
     frames: BTreeMap<WorkerId, u64>,
+    pub(crate) seen: Seen,
+}
+
+/// What was seen to happen.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Seen {
+    pub(crate) placed: u32,
+    pub(crate) suspended: u32,
+    pub(crate) resumed: u32,
+    /// One was suspended for another that goes on.
+    pub(crate) rotated: u32,
+    /// An attempt of an earlier term was suspended or resumed.
+    pub(crate) adopted: u32,
+    /// One was told again what it had not done.
+    pub(crate) repeated: u32,
+    /// Tasks that ask for resources or labels.
+    pub(crate) particular: u32,
+}
+
+impl Seen {
+    pub(crate) const fn add(&mut self, other: &Self) {
+        self.placed += other.placed;
+        self.suspended += other.suspended;
+        self.resumed += other.resumed;
+        self.rotated += other.rotated;
+        self.adopted += other.adopted;
+        self.repeated += other.repeated;
+        self.particular += other.particular;
+    }
+}
+
+/// An attempt that a worker was given.
+#[derive(Debug)]
+struct Attempt {
+    worker: WorkerId,
+    holding: Holding,
+    course: Course,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Course {
+    /// Since when, as far as that is known.
+    Running(Option<Micros>),
+    Suspended,
+}
+
+/// What a worker has in use.
+#[derive(Debug, Default)]
+struct Load {
+    running: u32,
+    of_kind: u32,
+    suspended: u32,
+    suspects: u32,
+    promised: Resources,
 }
 
 #[derive(Debug)]
@@ -42,6 +99,10 @@ struct Said {
     state: WorkerState,
     slots: u32,
     kinds: Vec<KindCapacity>,
+    resources: Resources,
+    labels: Vec<Label>,
+    /// Every holding that it ever said it has, since it last was taken from it, and its stage then.
+    listed: BTreeMap<Holding, Stage>,
 }
 
 /// What lies in the other streams.
@@ -76,6 +137,7 @@ impl Judge {
             assigned: BTreeMap::new(),
             heard: BTreeMap::new(),
             frames: BTreeMap::new(),
+            seen: Seen::default(),
         }
     }
 
@@ -107,15 +169,22 @@ impl Judge {
     }
 
     pub(crate) fn heard(&mut self, heartbeat: &Heartbeat) {
-        let said = self.heard.get(&heartbeat.worker);
-        if said.is_some_and(|said| said.number >= heartbeat.number) {
-            return;
+        let mut listed = BTreeMap::new();
+        if let Some(said) = self.heard.get_mut(&heartbeat.worker) {
+            if said.number >= heartbeat.number {
+                return;
+            }
+            listed = std::mem::take(&mut said.listed);
         }
+        listed.extend(heartbeat.held.iter().map(|held| (held.holding, held.stage)));
         let said = Said {
             number: heartbeat.number,
             state: heartbeat.state,
             slots: heartbeat.slots,
             kinds: heartbeat.kinds.clone(),
+            resources: heartbeat.resources,
+            labels: heartbeat.labels.clone(),
+            listed,
         };
         self.heard.insert(heartbeat.worker.clone(), said);
     }
@@ -123,11 +192,14 @@ impl Judge {
     /// Judges an action and remembers it.
     pub(crate) fn judge(&mut self, now: Micros, action: &Action, stored: &Stored) -> Verdict {
         match action {
-            Action::CallRoll | Action::OpenLane { .. } | Action::Pull { .. } => Ok(()),
+            Action::CallRoll
+            | Action::OpenLane { .. }
+            | Action::Pull { .. }
+            | Action::Record { .. } => Ok(()),
             Action::Assign(frame) => self.assign(now, frame),
             Action::Ack { seq } => self.ack(*seq, stored),
             Action::Nak { seq } => {
-                self.assigned.remove(seq);
+                self.take_back(*seq);
                 let known = self.known.get_mut(seq);
                 known
                     .map(|known| known.returning = true)
@@ -141,7 +213,7 @@ impl Judge {
                 self.must_know(*seq).map(drop)
             }
             Action::StoreRetry { seq, task, wait } => {
-                self.assigned.remove(seq);
+                self.take_back(*seq);
                 let spec = self.must_know(*seq)?;
                 let next = spec.attempt + 1;
                 rule(
@@ -153,7 +225,7 @@ impl Judge {
                 })
             }
             Action::Bury { seq, failure, .. } => {
-                self.assigned.remove(seq);
+                self.take_back(*seq);
                 self.must_know(*seq)?;
                 let losses = self.known[seq].losses;
                 rule(
@@ -165,6 +237,14 @@ impl Judge {
                 self.hear(told);
                 Ok(())
             }
+        }
+    }
+
+    /// An attempt is over, or belongs to nobody.
+    fn take_back(&mut self, seq: u64) {
+        self.assigned.remove(&seq);
+        for said in self.heard.values_mut() {
+            said.listed.retain(|holding, _| holding.delivery.seq != seq);
         }
     }
 
@@ -193,7 +273,7 @@ impl Judge {
         let duplicate = others.any(|(other, known)| *other != seq && known.spec.id == id);
         let settled = stored.results.contains_key(&id) || stored.retried.contains(&seq);
         self.known.remove(&seq);
-        self.assigned.remove(&seq);
+        self.take_back(seq);
         rule(settled || duplicate, || {
             format!("#{seq} ({id}) is acked without result, retry or another message")
         })
@@ -215,52 +295,208 @@ impl Judge {
         rule(frame.tasks.is_empty() || listened, || {
             "tasks are assigned before the roll call has ended".to_owned()
         })?;
+        for holding in &frame.suspended {
+            self.suspend(now, worker, *holding)?;
+        }
+        for holding in &frame.resumed {
+            self.resume(now, worker, *holding)?;
+        }
         for placed in &frame.tasks {
             rule(placed.holding.term == self.term, || {
                 format!("assigned for {}", placed.holding.term)
             })?;
-            self.place(worker, placed.holding.delivery.seq)?;
+            self.place(now, worker, placed.holding)?;
         }
+        self.seen.rotated += u32::from(!frame.suspended.is_empty() && !frame.resumed.is_empty());
+        self.must_have_room(worker)
+    }
+
+    /// What is told twice is so since the worker did otherwise.
+    fn suspend(&mut self, now: Micros, worker: &WorkerId, holding: Holding) -> Verdict {
+        self.seen.suspended += 1;
+        let attempt = self.attempt(worker, holding)?;
+        let Course::Running(since) = attempt.course else {
+            return self.repeated(worker, holding, Stage::Running);
+        };
+        attempt.course = Course::Suspended;
+        let policy = self
+            .options
+            .policy_of(&self.must_know(holding.delivery.seq)?.kind);
+        rule(policy.order.is_preemptive(), || {
+            format!("{holding:?} is suspended by order of {}", policy.order)
+        })?;
+        let shortest = self.shortest_run(policy.order);
+        let short = since.filter(|since| now < since.plus(shortest) || now <= *since);
+        rule(short.is_none(), || {
+            format!("{holding:?} is suspended at {now:?} and runs since {short:?}")
+        })
+    }
+
+    /// How long an attempt runs at least before it is suspended. Who takes its slot may be of a kind with the
+    /// same order and other spans.
+    fn shortest_run(&self, order: Order) -> Span {
+        let policies = self.options.kinds.values().chain([&self.options.policy]);
+        let alike = policies.filter(|policy| policy.order == order);
+        let shortest = alike.map(|policy| match order {
+            Order::TimeSlice => policy.min_run.max(policy.quantum),
+            _ => policy.min_run,
+        });
+        shortest.min().unwrap_or_default()
+    }
+
+    fn resume(&mut self, now: Micros, worker: &WorkerId, holding: Holding) -> Verdict {
+        self.seen.resumed += 1;
+        let own = self.assigned.contains_key(&holding.delivery.seq);
+        let attempt = self.attempt(worker, holding)?;
+        let known = match attempt.course {
+            Course::Suspended => Some(now),
+            // Of an earlier term: it is new in these books, so nothing tells whether it ran.
+            Course::Running(None) if !own => None,
+            Course::Running(_) => return self.repeated(worker, holding, Stage::Suspended),
+        };
+        attempt.course = Course::Running(known);
         Ok(())
     }
 
-    fn place(&mut self, worker: &WorkerId, seq: u64) -> Verdict {
-        let kind = self.must_know(seq)?.kind.clone();
+    fn repeated(&mut self, worker: &WorkerId, holding: Holding, stage: Stage) -> Verdict {
+        self.seen.repeated += 1;
+        let listed = self
+            .heard
+            .get(worker)
+            .and_then(|said| said.listed.get(&holding));
+        rule(listed == Some(&stage), || {
+            format!("{worker} is told twice of {holding:?} and says {listed:?}")
+        })
+    }
+
+    /// An attempt that a worker has: we gave it to it, or it says that it has it of an earlier term.
+    fn attempt(&mut self, worker: &WorkerId, holding: Holding) -> Verdict<&mut Attempt> {
+        let seq = holding.delivery.seq;
+        self.must_know(seq)?;
+        if !self.assigned.contains_key(&seq) {
+            let said = self.heard.get(worker);
+            let listed = said.is_some_and(|said| said.listed.contains_key(&holding));
+            rule(listed, || {
+                format!("{holding:?} is suspended or resumed, and {worker} does not have it")
+            })?;
+            self.seen.adopted += 1;
+            let (worker, course) = (worker.clone(), Course::Running(None));
+            self.assigned.insert(
+                seq,
+                Attempt {
+                    worker,
+                    holding,
+                    course,
+                },
+            );
+        }
+        let attempt = self.assigned.get_mut(&seq).expect("it is there now");
+        let theirs = attempt.worker == *worker && attempt.holding == holding;
+        rule(theirs, || {
+            format!("{holding:?} is suspended or resumed on {worker}, and is another's")
+        })?;
+        Ok(attempt)
+    }
+
+    fn place(&mut self, now: Micros, worker: &WorkerId, holding: Holding) -> Verdict {
+        let seq = holding.delivery.seq;
+        let spec = self.must_know(seq)?.clone();
         rule(!self.known[&seq].over, || {
             format!("#{seq} runs although it had its result when it came")
         })?;
-        if let Some(other) = self.assigned.insert(seq, worker.clone()) {
-            return Err(format!("#{seq} is assigned to {worker} and {other}"));
+        let attempt = Attempt {
+            worker: worker.clone(),
+            holding,
+            course: Course::Running(Some(now)),
+        };
+        if let Some(other) = self.assigned.insert(seq, attempt) {
+            return Err(format!(
+                "#{seq} is assigned to {worker} and {}",
+                other.worker
+            ));
         }
+        self.seen.placed += 1;
+        let options = &spec.options;
+        self.seen.particular +=
+            u32::from(!options.demand.is_none() || !options.requires.is_empty());
         let said = self.heard.get(worker);
         let said = said.ok_or_else(|| format!("{worker} has never been heard"))?;
         rule(said.state == WorkerState::Up, || {
             format!("{worker} takes no tasks")
         })?;
-        let capacity = said.kinds.iter().find(|capacity| capacity.kind == kind);
-        let capacity = capacity.ok_or_else(|| format!("{worker} cannot run {kind}"))?;
-        let limit = capacity.concurrency.unwrap_or(u32::MAX);
-        let (all, of_kind, suspects) = self.load(worker, &kind);
-        rule(all <= said.slots, || {
-            format!("{worker} is given {all} tasks and has {} slots", said.slots)
-        })?;
-        rule(of_kind <= limit, || {
-            format!("{worker} is given {of_kind} tasks of {kind}, at most {limit}")
+        let lacking = options
+            .requires
+            .iter()
+            .find(|label| !said.labels.contains(label));
+        rule(lacking.is_none(), || {
+            format!("#{seq} is given to {worker}, which is not {lacking:?}")
         })?;
         let suspect = self.known[&seq].losses >= self.suspect_from();
+        let suspects = self.load(worker, &spec.kind).suspects;
         rule(!suspect || suspects == 1, || {
             format!("{worker} is given {suspects} tasks under suspicion")
         })
     }
 
-    /// How many tasks a worker was assigned, how many of a kind, and how many under suspicion.
-    fn load(&self, worker: &WorkerId, kind: &Kind) -> (u32, u32, u32) {
-        let theirs = self.assigned.iter().filter(|(_, who)| *who == worker);
-        let mut load = (0, 0, 0);
-        for known in theirs.filter_map(|(seq, _)| self.known.get(seq)) {
-            load.0 += 1;
-            load.1 += u32::from(known.spec.kind == *kind);
-            load.2 += u32::from(known.losses >= self.suspect_from());
+    /// A worker has room for all that it was given.
+    fn must_have_room(&self, worker: &WorkerId) -> Verdict {
+        let Some(said) = self.heard.get(worker) else {
+            let held = self
+                .assigned
+                .values()
+                .any(|attempt| attempt.worker == *worker);
+            return rule(!held, || format!("{worker} has never been heard"));
+        };
+        let theirs = self
+            .assigned
+            .iter()
+            .filter(|(_, attempt)| attempt.worker == *worker);
+        let kinds: BTreeSet<&Kind> = theirs
+            .filter_map(|(seq, _)| Some(&self.known.get(seq)?.spec.kind))
+            .collect();
+        for kind in kinds {
+            let capacity = said.kinds.iter().find(|capacity| capacity.kind == *kind);
+            let capacity = capacity.ok_or_else(|| format!("{worker} cannot run {kind}"))?;
+            let limit = capacity.concurrency.unwrap_or(u32::MAX);
+            let of_kind = self.load(worker, kind).of_kind;
+            rule(of_kind <= limit, || {
+                format!("{worker} is given {of_kind} tasks of {kind}, at most {limit}")
+            })?;
+            let load = self.load(worker, kind);
+            rule(load.running <= said.slots, || {
+                format!("{worker} is given {load:?} and has {} slots", said.slots)
+            })?;
+            rule(load.suspended <= self.options.suspended_max, || {
+                format!("{worker}: {load:?} are too many suspended")
+            })?;
+            rule(load.promised.fits(said.resources), || {
+                format!("{worker} is promised {load:?} and has {:?}", said.resources)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn load(&self, worker: &WorkerId, kind: &Kind) -> Load {
+        let theirs = self.assigned.iter();
+        let theirs = theirs.filter(|(_, attempt)| attempt.worker == *worker);
+        let mut load = Load::default();
+        for (seq, attempt) in theirs {
+            let Some(known) = self.known.get(seq) else {
+                continue;
+            };
+            let mut demand = known.spec.options.demand;
+            match attempt.course {
+                Course::Running(_) => {
+                    load.running += 1;
+                    load.of_kind += u32::from(known.spec.kind == *kind);
+                }
+                Course::Suspended => {
+                    load.suspended += 1;
+                    demand.cpu = Cpu(0);
+                }
+            }
+            load.promised = load.promised.plus(demand);
+            load.suspects += u32::from(known.losses >= self.suspect_from());
         }
         load
     }

@@ -60,10 +60,16 @@ pub(crate) fn action(action: &Action) -> String {
                 .iter()
                 .map(|task| holding(&task.holding))
                 .collect();
-            let revoked: Vec<String> = frame.revoked.iter().map(holding).collect();
+            let listed = |holdings: &[Holding]| {
+                let listed: Vec<String> = holdings.iter().map(holding).collect();
+                format!("{listed:?}")
+            };
             let (worker, number, settled) = (&frame.worker, frame.number, &frame.settled);
             format!(
-                "{worker} frame {number}: run {tasks:?}, revoke {revoked:?}, settle {settled:?}"
+                "{worker} frame {number}: settle {settled:?}, revoke {}, suspend {}, resume {}, run {tasks:?}",
+                listed(&frame.revoked),
+                listed(&frame.suspended),
+                listed(&frame.resumed),
             )
         }
         Action::Ack { seq } => format!("ack #{seq}"),
@@ -74,6 +80,7 @@ pub(crate) fn action(action: &Action) -> String {
         }
         Action::Bury { seq, reason, .. } => format!("bury #{seq}: {reason}"),
         Action::Tell(told) => format!("({told:?})"),
+        Action::Record { task, ran } => format!("records {} {ran}", task.id),
     }
 }
 

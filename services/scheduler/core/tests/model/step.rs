@@ -10,8 +10,13 @@ use proptest::prelude::*;
 /// One thing that happens in the world.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Step {
-    /// New tasks in a lane.
-    Submit { lane: u8, tasks: u8, attempts: u8 },
+    /// New tasks in a lane. What they need is written in bits, see `World::new_task`.
+    Submit {
+        lane: u8,
+        tasks: u8,
+        attempts: u8,
+        needs: u8,
+    },
     /// A second message of a task that was submitted before.
     Resubmit { task: u8 },
     /// The next lanes that are to be opened are, or all have been.
@@ -133,8 +138,8 @@ pub(crate) enum StoreFate {
 /// Anything that may happen.
 pub(crate) fn any_steps(most: usize) -> impl Strategy<Value = Steps> {
     let work = prop_oneof![
-        4 => (any::<u8>(), 1..4_u8, 1..4_u8)
-            .prop_map(|(lane, tasks, attempts)| Step::Submit { lane, tasks, attempts }),
+        4 => (any::<u8>(), 1..4_u8, 1..4_u8, needs())
+            .prop_map(|(lane, tasks, attempts, needs)| Step::Submit { lane, tasks, attempts, needs }),
         1 => any::<u8>().prop_map(|task| Step::Resubmit { task }),
         9 => (any::<u8>(), 1..6_u8, fate())
             .prop_map(|(lane, messages, fate)| Step::Deliver { lane, messages, fate }),
@@ -186,8 +191,8 @@ pub(crate) fn peaceful_steps(most: usize) -> impl Strategy<Value = Steps> {
     ];
     let fate = Fate::Arrives;
     let step = prop_oneof![
-        4 => (any::<u8>(), 1..4_u8)
-            .prop_map(|(lane, tasks)| Step::Submit { lane, tasks, attempts: 1 }),
+        4 => (any::<u8>(), 1..4_u8, needs())
+            .prop_map(|(lane, tasks, needs)| Step::Submit { lane, tasks, attempts: 1, needs }),
         6 => (any::<u8>(), 1..6_u8)
             .prop_map(move |(lane, messages)| Step::Deliver { lane, messages, fate }),
         6 => (any::<u8>(), any::<u8>(), end)
@@ -208,6 +213,10 @@ pub(crate) fn peaceful_steps(most: usize) -> impl Strategy<Value = Steps> {
         2 => Just(Step::HandOver),
     ];
     vec(step, 0..most).prop_map(Steps)
+}
+
+fn needs() -> impl Strategy<Value = u8> {
+    prop_oneof![1 => Just(0), 1 => 0..4_u8, 2 => any::<u8>()]
 }
 
 fn fate() -> impl Strategy<Value = Fate> {

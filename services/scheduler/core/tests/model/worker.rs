@@ -1,5 +1,8 @@
 //! A worker that follows its protocol: it holds a delivery until it is settled or revoked, says so in
 //! every heartbeat, repeats its reports, refuses older terms, and runs no more than it has slots.
+//!
+//! An attempt that is suspended stands still and gives its slot away; one that is resumed takes a slot
+//! back, or waits for one before all that is new.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -7,7 +10,9 @@ use std::sync::Arc;
 use rota_scheduler_core::AssignFrame;
 use rota_wire::dispatch::{Ending, Failure, Outcome, Retry};
 use rota_wire::fleet::{FrameMark, Heartbeat, Held, KindCapacity, MachineLoad, Stage, WorkerState};
-use rota_wire::{Holding, Kind, Micros, Span, TaskSpec, Term, WorkerId};
+use rota_wire::{
+    Cpu, Holding, Kind, Label, Memory, Micros, Resources, Span, TaskSpec, Term, WorkerId,
+};
 
 use super::step::End;
 
@@ -15,24 +20,61 @@ pub(crate) const INTERVAL: Span = Span::from_secs(1);
 /// Deliveries that may wait for a slot.
 const QUEUE_MAX: usize = 2;
 
-/// What a worker is: its slots, and its kinds with their own limits.
-pub(crate) type Profile = (u32, &'static [(&'static str, Option<u32>)]);
+/// What a worker is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Profile {
+    slots: u32,
+    /// Its kinds with their own limits.
+    kinds: &'static [(&'static str, Option<u32>)],
+    cpu: u32,
+    memory: u64,
+    labels: &'static [&'static str],
+}
 
 /// Every kind, and room for all that the model starts with.
-pub(crate) const FRIEND: Profile = (4, &[("a", None), ("b", None), ("c", None)]);
+pub(crate) const FRIEND: Profile = Profile {
+    slots: 4,
+    kinds: &[("a", None), ("b", None), ("c", None)],
+    cpu: 8_000,
+    memory: 10_000,
+    labels: &["gpu", "ssd"],
+};
+
 pub(crate) const PROFILES: [Profile; 5] = [
-    (2, &[("a", None), ("b", None)]),
-    (1, &[("a", None)]),
-    (4, &[("a", Some(1)), ("b", None), ("c", None)]),
-    (1, &[("c", None)]),
-    (3, &[("b", Some(2))]),
+    profile(2, &[("a", None), ("b", None)], (2_000, 1_000), &[]),
+    profile(1, &[("a", None)], (0, 0), &[]),
+    profile(
+        4,
+        &[("a", Some(1)), ("b", None), ("c", None)],
+        (1_000, 500),
+        &["gpu"],
+    ),
+    profile(1, &[("c", None)], (500, 900), &["gpu", "ssd"]),
+    profile(3, &[("b", Some(2))], (4_000, 300), &[]),
 ];
+
+const fn profile(
+    slots: u32,
+    kinds: &'static [(&'static str, Option<u32>)],
+    (cpu, memory): (u32, u64),
+    labels: &'static [&'static str],
+) -> Profile {
+    Profile {
+        slots,
+        kinds,
+        cpu,
+        memory,
+        labels,
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct ModelWorker {
     pub(crate) id: WorkerId,
     pub(crate) slots: u32,
     pub(crate) kinds: Vec<KindCapacity>,
+    resources: Resources,
+    labels: Vec<Label>,
     pub(crate) state: WorkerState,
     /// Nothing reaches it and nothing leaves it.
     pub(crate) cut: bool,
@@ -60,12 +102,22 @@ struct Taken {
     holding: Holding,
     task: Arc<TaskSpec>,
     place: Place,
+    /// How long it has run, but for what it runs now.
+    ran_us: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
+    /// For a slot to begin.
     Waiting,
-    Running,
+    /// It was suspended before it began.
+    Parked,
+    Running {
+        since: Micros,
+    },
+    Suspended,
+    /// For a slot to go on.
+    Resuming,
     /// With the number of its outcome.
     Ended(u64),
 }
@@ -81,15 +133,23 @@ pub(crate) enum Reply {
 }
 
 impl ModelWorker {
-    pub(crate) fn new(name: &str, (slots, kinds): Profile) -> Self {
-        let kinds = kinds.iter().map(|(kind, concurrency)| KindCapacity {
-            kind: Kind::parse(kind).expect("a good kind"),
-            concurrency: *concurrency,
-        });
+    pub(crate) fn new(name: &str, profile: Profile) -> Self {
+        let kinds = profile
+            .kinds
+            .iter()
+            .map(|(kind, concurrency)| KindCapacity {
+                kind: Kind::parse(kind).expect("a good kind"),
+                concurrency: *concurrency,
+            });
         Self {
             id: WorkerId::parse(name).expect("a good name"),
-            slots,
+            slots: profile.slots,
             kinds: kinds.collect(),
+            resources: Resources {
+                cpu: Cpu(profile.cpu),
+                memory: Memory(profile.memory),
+            },
+            labels: profile.labels.iter().map(|text| label(text)).collect(),
             state: WorkerState::Up,
             cut: false,
             inbox: VecDeque::new(),
@@ -109,24 +169,41 @@ impl ModelWorker {
 
     /// The messages whose attempts run.
     pub(crate) fn running(&self) -> Vec<u64> {
-        let running = self.held.iter();
-        let running = running.filter(|(_, taken)| taken.place == Place::Running);
-        running.map(|(seq, _)| *seq).collect()
+        self.those(|taken| matches!(taken.place, Place::Running { .. }))
+    }
+
+    /// The messages whose attempts have begun and do not run.
+    pub(crate) fn standing(&self) -> Vec<u64> {
+        self.those(|taken| matches!(taken.place, Place::Suspended | Place::Resuming))
+    }
+
+    /// The messages whose attempts run and have done all their work.
+    pub(crate) fn due(&self, now: Micros) -> Vec<u64> {
+        self.those(|taken| {
+            let runs = matches!(taken.place, Place::Running { .. });
+            runs && taken.ran(now) >= work(taken.holding, &taken.task)
+        })
+    }
+
+    fn those(&self, which: impl Fn(&Taken) -> bool) -> Vec<u64> {
+        let held = self.held.iter().filter(|(_, taken)| which(taken));
+        held.map(|(seq, _)| *seq).collect()
     }
 
     pub(crate) fn take_begun(&mut self) -> Vec<Arc<TaskSpec>> {
         std::mem::take(&mut self.begun)
     }
 
-    pub(crate) fn heartbeat(&mut self) -> Heartbeat {
+    pub(crate) fn heartbeat(&mut self, now: Micros) -> Heartbeat {
         self.beats += 1;
         let held = self.held.values().map(|taken| Held {
             holding: taken.holding,
             stage: match taken.place {
-                Place::Waiting | Place::Running => Stage::Running,
+                Place::Waiting | Place::Running { .. } | Place::Resuming => Stage::Running,
+                Place::Parked | Place::Suspended => Stage::Suspended,
                 Place::Ended(_) => Stage::Ended,
             },
-            ran: Span::default(),
+            ran: Span::from_ms(taken.ran(now) / 1_000),
         });
         Heartbeat {
             worker: self.id.clone(),
@@ -136,15 +213,15 @@ impl ModelWorker {
             state: self.state,
             slots: self.slots,
             kinds: self.kinds.clone(),
-            resources: rota_wire::Resources::NONE,
-            labels: Vec::new(),
+            resources: self.resources,
+            labels: self.labels.clone(),
             seen: self.seen,
             held: held.collect(),
             machine: MachineLoad::default(),
         }
     }
 
-    pub(crate) fn read(&mut self, mail: Mail) -> Reply {
+    pub(crate) fn read(&mut self, now: Micros, mail: Mail) -> Reply {
         match mail {
             Mail::RollCall(term) | Mail::Frame(term, _) if term < self.term => Reply::Nothing,
             Mail::RollCall(term) => {
@@ -153,12 +230,12 @@ impl ModelWorker {
             }
             Mail::Frame(term, frame) => {
                 self.term = term;
-                self.read_frame(term, frame)
+                self.read_frame(now, term, frame)
             }
         }
     }
 
-    fn read_frame(&mut self, term: Term, frame: AssignFrame) -> Reply {
+    fn read_frame(&mut self, now: Micros, term: Term, frame: AssignFrame) -> Reply {
         let number = frame.number;
         let mark = FrameMark { term, number };
         let expected = match self.seen {
@@ -181,10 +258,18 @@ impl ModelWorker {
                 self.forget(seq);
             }
         }
-        for placed in frame.tasks {
-            self.take(placed.holding, placed.task);
+        for holding in frame.suspended {
+            self.suspend(now, holding);
         }
-        self.begin_waiting();
+        for holding in frame.resumed {
+            self.resume(holding);
+        }
+        // What goes on, or has waited here, comes before what is new.
+        self.fill(now);
+        for placed in frame.tasks {
+            self.take(now, placed.holding, placed.task);
+        }
+        self.fill(now);
         if number > expected {
             Reply::Beat
         } else {
@@ -192,7 +277,42 @@ impl ModelWorker {
         }
     }
 
-    fn take(&mut self, holding: Holding, task: Arc<TaskSpec>) {
+    fn suspend(&mut self, now: Micros, holding: Holding) {
+        // Whoever stops suspends nothing: nobody would resume it.
+        if self.state != WorkerState::Up {
+            return;
+        }
+        let Some(taken) = self.held_as(holding) else {
+            return;
+        };
+        taken.ran_us = taken.ran(now);
+        taken.place = match taken.place {
+            Place::Waiting | Place::Parked => Place::Parked,
+            Place::Running { .. } | Place::Suspended | Place::Resuming => Place::Suspended,
+            Place::Ended(number) => Place::Ended(number),
+        };
+    }
+
+    fn resume(&mut self, holding: Holding) {
+        if self.state != WorkerState::Up {
+            return;
+        }
+        let Some(taken) = self.held_as(holding) else {
+            return;
+        };
+        taken.place = match taken.place {
+            Place::Parked => Place::Waiting,
+            Place::Suspended => Place::Resuming,
+            other => other,
+        };
+    }
+
+    fn held_as(&mut self, holding: Holding) -> Option<&mut Taken> {
+        let taken = self.held.get_mut(&holding.delivery.seq)?;
+        (taken.holding == holding).then_some(taken)
+    }
+
+    fn take(&mut self, now: Micros, holding: Holding, task: Arc<TaskSpec>) {
         let seq = holding.delivery.seq;
         if let Some(taken) = self.held.get_mut(&seq) {
             if taken.holding == holding {
@@ -201,61 +321,59 @@ impl ModelWorker {
             // The same message anew: what has become of it counts for the new holding.
             taken.holding = holding;
             let Place::Ended(number) = taken.place else {
-                return;
+                // It is to run: if it stands still it goes on.
+                return self.resume(holding);
             };
             match self.outbox.remove(&number).map(|outcome| outcome.ending) {
                 Some(Ending::Returned { .. }) | None => drop(self.held.remove(&seq)),
-                Some(ending) => return self.end(seq, ending),
+                Some(ending) => return self.end(now, seq, ending),
             }
         }
-        let place = Place::Waiting;
         self.held.insert(
             seq,
             Taken {
                 holding,
                 task,
-                place,
+                place: Place::Waiting,
+                ran_us: 0,
             },
         );
-        let waiting = self
-            .held
-            .values()
-            .filter(|taken| taken.place == Place::Waiting);
-        if self.state != WorkerState::Up || (waiting.count() > QUEUE_MAX && !self.has_room(seq)) {
-            self.end(seq, handed_back());
+        let waiting = self.those(|taken| taken.place == Place::Waiting);
+        if self.state != WorkerState::Up || (waiting.len() > QUEUE_MAX && !self.has_room(seq)) {
+            self.end(now, seq, handed_back());
         }
-        self.begin_waiting();
+        self.fill(now);
     }
 
     fn has_room(&self, seq: u64) -> bool {
         let kind = &self.held[&seq].task.kind;
         let capacity = self.kinds.iter().find(|capacity| capacity.kind == *kind);
         let limit = capacity.and_then(|capacity| capacity.concurrency);
-        let running = || {
-            self.held
-                .values()
-                .filter(|taken| taken.place == Place::Running)
-        };
-        let of_kind = running().filter(|taken| taken.task.kind == *kind).count();
-        running().count() < self.slots as usize && of_kind < limit.unwrap_or(u32::MAX) as usize
+        let running = self.running();
+        let of_kind = running
+            .iter()
+            .filter(|seq| self.held[seq].task.kind == *kind);
+        running.len() < self.slots as usize && of_kind.count() < limit.unwrap_or(u32::MAX) as usize
     }
 
-    fn begin_waiting(&mut self) {
-        let waiting = self.held.iter();
-        let waiting = waiting.filter(|(_, taken)| taken.place == Place::Waiting);
-        let waiting: Vec<u64> = waiting.map(|(seq, _)| *seq).collect();
-        for seq in waiting {
-            if self.has_room(seq)
-                && let Some(taken) = self.held.get_mut(&seq)
-            {
-                taken.place = Place::Running;
-                self.begun.push(taken.task.clone());
+    /// Gives free slots to those that are to go on, then to those that wait to begin.
+    pub(crate) fn fill(&mut self, now: Micros) {
+        for from in [Place::Resuming, Place::Waiting] {
+            for seq in self.those(|taken| taken.place == from) {
+                if self.has_room(seq)
+                    && let Some(taken) = self.held.get_mut(&seq)
+                {
+                    taken.place = Place::Running { since: now };
+                    if from == Place::Waiting {
+                        self.begun.push(taken.task.clone());
+                    }
+                }
             }
         }
     }
 
     /// Ends an attempt; its outcome is to be reported.
-    pub(crate) fn finish(&mut self, seq: u64, end: End) -> Arc<TaskSpec> {
+    pub(crate) fn finish(&mut self, now: Micros, seq: u64, end: End) -> Arc<TaskSpec> {
         let task = self.held[&seq].task.clone();
         let ending = match end {
             End::Completed => Ending::Stored,
@@ -263,21 +381,22 @@ impl ModelWorker {
             End::Fatal => failed(Retry::Never),
             End::HandedBack => handed_back(),
         };
-        self.end(seq, ending);
-        self.begin_waiting();
+        self.end(now, seq, ending);
+        self.fill(now);
         task
     }
 
-    fn end(&mut self, seq: u64, ending: Ending) {
+    fn end(&mut self, now: Micros, seq: u64, ending: Ending) {
         self.outcomes += 1;
         let number = self.outcomes;
         if let Some(taken) = self.held.get_mut(&seq) {
+            let ran = Span::from_ms(taken.ran(now) / 1_000);
             taken.place = Place::Ended(number);
             let holding = taken.holding;
             let outcome = Outcome {
                 number,
                 holding,
-                ran: Span::default(),
+                ran,
                 ending,
             };
             self.outbox.insert(number, outcome);
@@ -290,26 +409,46 @@ impl ModelWorker {
         {
             self.outbox.remove(&number);
         }
-        self.begin_waiting();
     }
 
-    /// Takes no more, and hands back what has not begun.
-    pub(crate) fn drain(&mut self) {
+    /// Takes no more, and hands back what has not begun. What stands still is the world's to end.
+    pub(crate) fn drain(&mut self, now: Micros) {
         self.state = WorkerState::Draining;
-        let waiting = self.held.iter();
-        let waiting = waiting.filter(|(_, taken)| taken.place == Place::Waiting);
-        let waiting: Vec<u64> = waiting.map(|(seq, _)| *seq).collect();
-        for seq in waiting {
-            self.end(seq, handed_back());
+        for seq in self.those(|taken| matches!(taken.place, Place::Waiting | Place::Parked)) {
+            self.end(now, seq, handed_back());
         }
     }
 
     /// Its last word.
-    pub(crate) fn goodbye(&mut self) -> Heartbeat {
+    pub(crate) fn goodbye(&mut self, now: Micros) -> Heartbeat {
         self.state = WorkerState::Gone;
         self.held.clear();
-        self.heartbeat()
+        self.heartbeat(now)
     }
+}
+
+impl Taken {
+    /// How long it has run, in microseconds.
+    fn ran(&self, now: Micros) -> u64 {
+        match self.place {
+            Place::Running { since } => self.ran_us + now.0.saturating_sub(since.0),
+            _ => self.ran_us,
+        }
+    }
+}
+
+/// How long an attempt runs if it is let, in microseconds: as was said, twice as long, or half.
+pub(crate) fn work(holding: Holding, task: &TaskSpec) -> u64 {
+    let said = task.options.duration.map_or(150, Span::ms) * 1_000;
+    match holding.delivery.seq % 3 {
+        0 => said / 2,
+        1 => said,
+        _ => said * 2,
+    }
+}
+
+pub(crate) fn label(text: &str) -> Label {
+    text.parse().expect("a good label")
 }
 
 fn handed_back() -> Ending {

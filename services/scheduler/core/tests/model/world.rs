@@ -13,16 +13,25 @@ use rota_wire::fleet::{Heartbeat, WorkerState};
 use rota_wire::options::Backoff;
 use rota_wire::task::Recheck;
 use rota_wire::{
-    Kind, Lane, Micros, Priority, Span, TaskId, TaskOptions, TaskSpec, Term, WorkerId,
+    Cpu, Kind, Lane, Memory, Micros, Priority, Resources, Span, TaskId, TaskOptions, TaskSpec,
+    Term, WorkerId,
 };
 
-use super::judge::{Final, Judge, Stored, Verdict, rule};
+use super::judge::{Final, Judge, Seen, Stored, Verdict, rule};
 use super::lane::LaneStream;
 use super::narrate;
 use super::step::Step;
-use super::worker::{Mail, ModelWorker, PROFILES};
+use super::worker::{Mail, ModelWorker, PROFILES, label};
 
 const LANES: [(&str, u8); 5] = [("a", 1), ("a", 9), ("b", 5), ("c", 5), ("c", 6)];
+const DURATIONS_MS: [Option<u64>; 4] = [None, Some(50), Some(300), Some(2_000)];
+const DEMANDS: [Resources; 4] = [
+    Resources::NONE,
+    Resources::NONE,
+    demand(1_000, 100),
+    demand(400, 300),
+];
+const REQUIRES: [&[&str]; 4] = [&[], &[], &["gpu"], &["gpu", "ssd"]];
 /// Messages under way, at most; of more the oldest are lost.
 const UNDER_WAY_MAX: usize = 64;
 
@@ -34,6 +43,8 @@ pub(crate) struct World {
     pub(crate) scheduler: Scheduler,
     twin: Scheduler,
     pub(crate) judge: Judge,
+    /// What judges of earlier terms saw, and of all once it is calm.
+    pub(crate) seen: Seen,
     pub(crate) lanes: BTreeMap<Lane, LaneStream>,
     pub(crate) stored: Stored,
     /// Retries that are not due yet, one for each task.
@@ -98,6 +109,7 @@ impl World {
             scheduler: scheduler(),
             twin: scheduler(),
             judge: Judge::new(options.clone(), term, now, BTreeSet::new()),
+            seen: Seen::default(),
             options: options.clone(),
             lanes: LANES
                 .iter()
@@ -148,6 +160,7 @@ impl World {
         self.turn.clear();
         self.scheduler = scheduler(&mut self.turn);
         self.twin = scheduler(&mut Vec::new());
+        self.seen.add(&self.judge.seen);
         self.judge = Judge::new(self.options.clone(), term, now, expected);
         self.astray = false;
         self.look_ups.clear();
@@ -183,14 +196,18 @@ impl World {
         self.take_actions(actions, twins)
     }
 
+    /// What is due by now is done, and the turn ended.
     pub(crate) fn time_out(&mut self) -> Verdict {
-        if self.scheduler.next_deadline() > self.now {
-            return Ok(());
+        if self.scheduler.next_deadline() <= self.now {
+            let (mut actions, mut twins) = (Vec::new(), Vec::new());
+            self.scheduler.handle_timeout(self.now, &mut actions);
+            self.twin.handle_timeout(self.now, &mut twins);
+            self.take_actions(actions, twins)?;
         }
-        let (mut actions, mut twins) = (Vec::new(), Vec::new());
-        self.scheduler.handle_timeout(self.now, &mut actions);
-        self.twin.handle_timeout(self.now, &mut twins);
-        self.take_actions(actions, twins)
+        self.end_turn()?;
+        rule(self.scheduler.next_deadline() > self.now, || {
+            "something is due still, and would be for ever".to_owned()
+        })
     }
 
     /// Lets the scheduler decide, and does what it wants.
@@ -280,7 +297,7 @@ impl World {
                     done: false,
                 });
             }
-            Action::Tell(_) => {}
+            Action::Tell(_) | Action::Record { .. } => {}
         }
     }
 
@@ -314,7 +331,9 @@ impl World {
         self.next_seq += 1;
     }
 
-    pub(crate) fn new_task(&mut self, lane: u8, attempts: u32) -> TaskSpec {
+    /// A new task. Of the bits of its needs two each say what duration it gives, what resources it asks for
+    /// and what label it requires.
+    pub(crate) fn new_task(&mut self, lane: u8, attempts: u32, needs: u8) -> TaskSpec {
         let lane = lane as usize % self.lanes.len();
         let lane = self.lanes.keys().nth(lane).expect("counted round").clone();
         let id = format!("t{}", self.tasks.len() + 1);
@@ -331,6 +350,12 @@ impl World {
                     first: Span::from_ms(20),
                     cap: Span::from_ms(200),
                 },
+                duration: DURATIONS_MS[usize::from(needs & 3)].map(Span::from_ms),
+                demand: DEMANDS[usize::from(needs >> 2 & 3)],
+                requires: REQUIRES[usize::from(needs >> 4 & 3)]
+                    .iter()
+                    .map(|text| label(text))
+                    .collect(),
                 ..TaskOptions::default()
             },
         };
@@ -389,7 +414,7 @@ impl World {
 
     pub(crate) fn send_beat(&mut self, worker: usize) {
         let worker = &mut self.workers[worker];
-        let heartbeat = worker.heartbeat();
+        let heartbeat = worker.heartbeat(self.now);
         if !worker.cut {
             self.beats.push_back(heartbeat);
         }
@@ -436,6 +461,13 @@ impl World {
         if self.narrates == Narrates::All {
             self.log.push(what());
         }
+    }
+}
+
+const fn demand(cpu: u32, memory: u64) -> Resources {
+    Resources {
+        cpu: Cpu(cpu),
+        memory: Memory(memory),
     }
 }
 

@@ -431,7 +431,12 @@ mod tests {
             ..frame(2, &[(2, 3)])
         };
         assert_eq!(machine.take_in(4, &switch, &mut timeline), 1);
-        assert_eq!(machine.take_in(4, &switch, &mut timeline), 0, "it stands still");
+        let again = Frame {
+            jobs: Vec::new(),
+            ..switch
+        };
+        let suspended = machine.take_in(4, &again, &mut timeline);
+        assert_eq!(suspended, 0, "it stands still already");
         let held = machine.beat(5, Span::from_ms(1), &[]).held;
         let stages: Vec<Stage> = held.iter().map(|held| held.stage).collect();
         assert_eq!(stages, [Stage::Suspended, Stage::Running]);
