@@ -40,6 +40,10 @@ bench:
 properties cases="5000":
     PROPTEST_CASES={{ cases }} cargo test --release --package rota-scheduler-core --test properties
 
+# The simulator against queueing theory, with a million tasks and more for each case: some minutes.
+sim-check:
+    ROTA_SIM_LONG=1 cargo test --release --package rota-scheduler-sim --test theory -- --nocapture
+
 # Submits a task to a running installation and waits for its result: `just submit echo hello`.
 submit kind input:
     cargo run --quiet --package rota -- submit {{ kind }} {{ input }} --wait

@@ -10,6 +10,7 @@
 //! demo       up for a few seconds, with real work and a worker that is killed
 //! submit     one task in, perhaps its result out;  result  one result out
 //! bench      measures an installation
+//! simulate   what a strategy gives, on a virtual clock
 //! children   what up and demo share: this executable as a supervised process
 //! ```
 
@@ -19,6 +20,7 @@ mod client;
 mod demo;
 mod result;
 mod services;
+mod simulate;
 mod submit;
 mod up;
 
@@ -49,6 +51,7 @@ enum Command {
     Submit(Box<submit::Args>),
     Result(Box<result::Args>),
     Bench(Box<bench::Args>),
+    Simulate(Box<simulate::Args>),
     Submitter(Box<services::Submitter>),
     Scheduler(Box<services::Scheduler>),
     Worker(Box<services::Worker>),
@@ -77,6 +80,7 @@ impl Command {
             Self::Bench(args) => run_command("bench", LogFormat::Pretty, |shutdown| {
                 bench::run(*args, shutdown)
             }),
+            Self::Simulate(args) => simulate::run(&args),
             Self::Submit(args) => client::run(submit::run(*args)),
             Self::Result(args) => client::run(result::run(*args)),
             Self::Submitter(flags) => flags.run(),

@@ -13,6 +13,7 @@ fn help_names_the_commands_and_hides_what_is_not_for_people() {
         "submit",
         "result",
         "bench",
+        "simulate",
         "submitter",
         "scheduler",
         "worker",
@@ -44,6 +45,7 @@ fn the_flags_of_each_command_are_told() {
         ("result", &["--wait", "<ID>"]),
         ("worker", &["--slots", "--handlers", "--name"]),
         ("scheduler", &["--missed-heartbeats"]),
+        ("simulate", &["--order", "--allocation", "--plot"]),
     ] {
         let told = stdout(&rota(&[command, "--help"]).output().unwrap());
         for flag in flags {
@@ -70,6 +72,8 @@ fn wrong_use_ends_with_64_and_says_the_rule() {
         ),
         (&["submit", "echo", "hi", "--timeout", "1s"], "--wait"),
         (&["result", "a.b"], "A-Z a-z 0-9 _ -"),
+        (&["simulate", "--load", "1"], "less than 1"),
+        (&["simulate", "--workload", "gauss"], "lognormal"),
         (
             &["up", "--nats", "nats://127.0.0.1:1", "--port", "1"],
             "cannot be used with",

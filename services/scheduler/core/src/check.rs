@@ -95,7 +95,7 @@ impl Scheduler {
                     worker.demand()
                 ));
             }
-            let bound = self.queue.places_at(key).filter(|((_, seq), _)| {
+            let bound = self.queue.places_at(key).filter(|(_, seq)| {
                 let task = self.tasks.get(*seq);
                 task.is_some_and(|task| task.bound == Some(key))
             });

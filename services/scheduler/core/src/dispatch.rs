@@ -39,24 +39,26 @@ impl Scheduler {
     fn place_ready(&mut self, actions: &mut Vec<Action>) {
         let mut heads = self.heads();
         while let Some((line, seq)) = self.next_head(&mut heads) {
-            let found = match &line {
-                Line::Anywhere(_) => self.place_anywhere(seq, &mut heads, actions),
-                Line::At(worker, _) => self.place_at(seq, *worker, actions),
+            let found = match line.at {
+                None => self.place_anywhere(seq, &mut heads, actions),
+                Some(worker) => self.place_at(seq, worker, actions),
             };
             if found && let Some(next) = self.queue.head(&line) {
-                heads.insert(self.group(line.kind()), next, line);
+                heads.insert(self.group(&line.row.kind), next, line);
             }
         }
     }
 
     fn heads(&mut self) -> Heads {
         let mut heads = Heads::default();
-        for (place, kind) in self.queue.heads_anywhere() {
-            heads.insert(self.group(kind), place, Line::Anywhere(kind.clone()));
+        for (place, row) in self.queue.heads_anywhere() {
+            let (at, row) = (None, row.clone());
+            heads.insert(self.group(&row.kind), place, Line { at, row });
         }
         for worker in self.fleet.take_freed() {
-            for (place, kind) in self.queue.heads_at(worker) {
-                heads.insert(self.group(kind), place, Line::At(worker, kind.clone()));
+            for (place, row) in self.queue.heads_at(worker) {
+                let (at, row) = (Some(worker), row.clone());
+                heads.insert(self.group(&row.kind), place, Line { at, row });
             }
         }
         heads
@@ -101,17 +103,16 @@ impl Scheduler {
             return false;
         };
         let note = Note::of(&self.fleet, &wish, policy.allocation, worker, self.now);
-        let kind = task.spec.kind.clone();
         if let Some(task) = self.tasks.get_mut(seq) {
             task.note = Some(note);
         }
         match policy.binding {
             Binding::Late => self.place(seq, worker, actions),
             Binding::Early => {
-                let line = Line::At(worker, kind);
                 self.bind(seq, worker);
-                if let Some(place) = self.queue.head(&line) {
-                    heads.insert(self.group(line.kind()), place, line);
+                let bound = self.tasks.get(seq).and_then(|task| task.place.clone());
+                if let Some((line, place)) = bound {
+                    heads.insert(self.group(&line.row.kind), place, line);
                 }
             }
         }

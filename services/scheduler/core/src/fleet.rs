@@ -339,7 +339,8 @@ impl Fleet {
         let (demand, free) = (worker.demand(), worker.free_slots());
         change(worker);
         self.demand = self.demand.minus(demand).plus(worker.demand());
-        if worker.free_slots() > free && worker.is_waited_for() {
+        let more_room = worker.free_slots() > free || !demand.fits(worker.demand());
+        if more_room && worker.free_slots() > 0 && worker.is_waited_for() {
             self.freed.insert(key);
         }
         if let Some(class) = self.classes.get_mut(&worker.class) {

@@ -44,10 +44,16 @@ impl Scheduler {
         };
         self.tell_draining(key, heartbeat, actions);
         let deadline = now.plus(self.patience(heartbeat.interval));
+        let before = self
+            .fleet
+            .get(key)
+            .map(|worker| (worker.class, worker.resources));
         self.fleet.heard(key, heartbeat, deadline);
         if let Some(worker) = self.fleet.get(key) {
+            let changed = before != Some((worker.class, worker.resources));
             self.runners.reclass(key, worker.class);
-            if !worker.takes_tasks() {
+            // What was bound to it may never run there now.
+            if changed || !worker.takes_tasks() {
                 self.unbind_all(key);
             }
         }
@@ -205,11 +211,18 @@ impl Scheduler {
         task.expected = expected;
         let suspect = task.losses >= suspect_from;
         self.fleet.hold(claim.worker, task.part(), suspect);
-        if claim.stage == Stage::Suspended {
-            self.fleet.suspend(claim.worker, task.part());
-            self.enqueue(seq);
-        } else {
-            self.begin_run(seq);
+        match claim.stage {
+            Stage::Running => self.begin_run(seq),
+            Stage::Suspended => {
+                self.fleet.suspend(claim.worker, task.part());
+                self.enqueue(seq);
+            }
+            // It is over: there is nothing to suspend. Its outcome is still to come.
+            Stage::Ended => {
+                let (since, turn) = (self.now, None);
+                let course = Course::Running { since, turn };
+                task.state = TaskState::Held(Hold { course, ..hold });
+            }
         }
         self.recovery.adopted += 1;
         if let Some(outcome) = claim.outcome {

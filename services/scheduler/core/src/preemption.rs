@@ -18,7 +18,8 @@ use rota_wire::{Kind, Micros};
 
 use crate::action::Action;
 use crate::fleet::{ClassKey, Worker, WorkerKey, cpu_of};
-use crate::order::{Rank, Turn, makes_room};
+use crate::order::{Turn, makes_room};
+use crate::queue::{Line, Place, Row};
 use crate::scheduler::Scheduler;
 use crate::tasks::{Course, Task, TaskState};
 use crate::waiting::Group;
@@ -196,14 +197,14 @@ impl Scheduler {
     }
 
     fn make_room_anywhere(&mut self, actions: &mut Vec<Action>) {
-        let mut heads: BTreeSet<(Rank, u64, Kind)> = BTreeSet::new();
-        for ((rank, seq), kind) in self.queue.heads_anywhere() {
-            if self.policy(kind).order.is_preemptive() {
-                heads.insert((rank, seq, kind.clone()));
+        let mut heads: BTreeSet<(Place, Row)> = BTreeSet::new();
+        for (place, row) in self.queue.heads_anywhere() {
+            if self.policy(&row.kind).order.is_preemptive() {
+                heads.insert((place, row.clone()));
             }
         }
-        while let Some((rank, seq, kind)) = heads.pop_first() {
-            let Some(swap) = self.find_room(rank, seq, &kind) else {
+        while let Some((place, row)) = heads.pop_first() {
+            let Some(swap) = self.find_room(place, &row.kind) else {
                 continue;
             };
             if swap.at > self.now {
@@ -212,15 +213,16 @@ impl Scheduler {
                 continue;
             }
             self.swap(swap, actions);
-            let line = crate::queue::Line::Anywhere(kind);
-            if let Some((rank, seq)) = self.queue.head(&line) {
-                heads.insert((rank, seq, line.kind().clone()));
+            let line = Line { at: None, row };
+            if let Some(place) = self.queue.head(&line) {
+                heads.insert((place, line.row));
             }
         }
     }
 
     /// Who of all would make room for a head that may go anywhere, first.
-    fn find_room(&self, rank: Rank, seq: u64, kind: &Kind) -> Option<Swap> {
+    fn find_room(&self, place: Place, kind: &Kind) -> Option<Swap> {
+        let (rank, seq) = place;
         let task = self.tasks.get(seq)?;
         let group = self.group(kind);
         let mut candidates: Vec<_> = self
@@ -232,8 +234,8 @@ impl Scheduler {
         let mut swaps = candidates.into_iter().take(TRIES).filter_map(|found| {
             let (_, worker, victim) = found;
             // One that waits there may come before.
-            let first = self.first_waiting_at(worker, &group);
-            let before = first.is_none_or(|(first, _)| rank < first);
+            let waiting = self.waiting_at(worker, &group);
+            let before = waiting.first().is_none_or(|(first, _)| rank < *first);
             before
                 .then(|| self.swap_for(worker, victim, task))
                 .flatten()
@@ -260,20 +262,22 @@ impl Scheduler {
         let groups: BTreeSet<Group> = self
             .queue
             .heads_at(worker)
-            .map(|(_, kind)| self.group(kind))
+            .map(|(_, row)| self.group(&row.kind))
             .collect();
         let swaps = groups.iter().filter_map(|group| {
-            let (_, next) = self.first_waiting_at(worker, group)?;
             let victim = self.runners.first_on(worker, group)?;
-            self.swap_for(worker, victim, self.tasks.get(next)?)
+            // The first for which there will be room.
+            let mut waiting = self.waiting_at(worker, group).into_iter();
+            waiting.find_map(|(_, next)| self.swap_for(worker, victim, self.tasks.get(next)?))
         });
         swaps.min()
     }
 
-    fn first_waiting_at(&self, worker: WorkerKey, group: &Group) -> Option<(Rank, u64)> {
+    /// The heads of a group's lines at a worker, the next first.
+    fn waiting_at(&self, worker: WorkerKey, group: &Group) -> BTreeSet<Place> {
         let heads = self.queue.heads_at(worker);
-        let of_group = heads.filter(|(_, kind)| self.group(kind) == *group);
-        of_group.map(|(place, _)| place).min()
+        let of_group = heads.filter(|(_, row)| self.group(&row.kind) == *group);
+        of_group.map(|(place, _)| place).collect()
     }
 
     /// The swap of a running attempt for a task that waits, if there will be room.
@@ -301,7 +305,7 @@ impl Scheduler {
         worker.takes_tasks()
             && worker.suspended() + more <= self.options.suspended_max
             && used < self.fleet.limit(worker, kind)
-            && needed.fits(worker.room().plus(freed))
+            && needed.fits(worker.room_without(freed))
             // One that came with more attempts than slots must lose some first.
             && worker.occupied() <= worker.slots()
     }

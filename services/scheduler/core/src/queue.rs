@@ -1,40 +1,65 @@
 //! What waits: for any worker that handles its kind, or for the one that it is bound to.
 //!
-//! One ordered line for each kind, so that a kind without a free worker delays no other; and one for each
-//! worker and kind, with the tasks that were bound to it on arrival and the attempts that are suspended on it.
+//! One ordered line for each kind and for each need of cores, memory and labels, so that a task without a
+//! worker that could take it delays no other; and the same for each worker, with the tasks that were bound to
+//! it on arrival and the attempts that are suspended on it. The next of a kind is the first of its lines; one
+//! that asks for much may be passed by those that ask for less.
 //! A message that comes again keeps its sequence, and so its place among equals.
+//!
+//! What must hold: where one of a line finds no room, no other of it would. Only of more than [`LINES_MAX`]
+//! needs the others share a line, and wait for each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rota_wire::Kind;
+use rota_wire::{Cpu, Kind, Label, Memory, Resources};
 
 use crate::fleet::WorkerKey;
 use crate::order::Rank;
 
+/// Lines for which a head is looked at in each turn, beside those of tasks that need nothing.
+const LINES_MAX: usize = 256;
+
 /// A line of waiting tasks.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Line {
-    /// They may go to any worker that handles the kind.
-    Anywhere(Kind),
-    /// They go to this worker.
-    At(WorkerKey, Kind),
+pub(crate) struct Line {
+    /// The one worker to which they go; nothing when they may go to any that handles the kind.
+    pub(crate) at: Option<WorkerKey>,
+    pub(crate) row: Row,
 }
 
-impl Line {
-    pub(crate) const fn kind(&self) -> &Kind {
-        match self {
-            Self::Anywhere(kind) | Self::At(_, kind) => kind,
-        }
-    }
+/// What the tasks of a line have in common.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Row {
+    pub(crate) kind: Kind,
+    needs: Needs,
+}
+
+/// What they need beside a slot.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Needs {
+    Nothing,
+    Of(Standing, Cpu, Memory, Vec<Label>),
+    /// Of too many different needs.
+    Any(Standing),
+}
+
+/// Whether they have begun: a suspended attempt has its memory already, so it never waits for one that
+/// would need it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Standing {
+    New,
+    Suspended,
 }
 
 /// A place in a line: the smallest is next.
 pub(crate) type Place = (Rank, u64);
 
+type Lines = BTreeMap<Row, BTreeSet<Place>>;
+
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    anywhere: BTreeMap<Kind, BTreeSet<Place>>,
-    at: BTreeMap<WorkerKey, BTreeMap<Kind, BTreeSet<Place>>>,
+    anywhere: Lines,
+    at: BTreeMap<WorkerKey, Lines>,
     len: usize,
 }
 
@@ -43,76 +68,114 @@ impl Queue {
         self.len
     }
 
-    pub(crate) fn insert(&mut self, line: &Line, place: Place) {
-        let lines = match line {
-            Line::Anywhere(_) => &mut self.anywhere,
-            Line::At(worker, _) => self.at.entry(*worker).or_default(),
+    /// The line for a task.
+    pub(crate) fn line_for(
+        &self,
+        at: Option<WorkerKey>,
+        kind: Kind,
+        standing: Standing,
+        demand: Resources,
+        requires: &[Label],
+    ) -> Line {
+        let needs = if demand.is_none() && requires.is_empty() {
+            Needs::Nothing
+        } else {
+            Needs::Of(standing, demand.cpu, demand.memory, requires.to_vec())
         };
-        let inserted = match lines.get_mut(line.kind()) {
+        let mut row = Row { kind, needs };
+        let lines = match at {
+            None => Some(&self.anywhere),
+            Some(worker) => self.at.get(&worker),
+        };
+        let is_new = |lines: &Lines| lines.len() >= LINES_MAX && !lines.contains_key(&row);
+        if row.needs != Needs::Nothing && lines.is_some_and(is_new) {
+            row.needs = Needs::Any(standing);
+        }
+        Line { at, row }
+    }
+
+    pub(crate) fn insert(&mut self, line: &Line, place: Place) {
+        let lines = match line.at {
+            None => &mut self.anywhere,
+            Some(worker) => self.at.entry(worker).or_default(),
+        };
+        let inserted = match lines.get_mut(&line.row) {
             Some(places) => places.insert(place),
-            None => lines.entry(line.kind().clone()).or_default().insert(place),
+            None => lines.entry(line.row.clone()).or_default().insert(place),
         };
         self.len += usize::from(inserted);
     }
 
     pub(crate) fn remove(&mut self, line: &Line, place: Place) {
-        let lines = match line {
-            Line::Anywhere(_) => Some(&mut self.anywhere),
-            Line::At(worker, _) => self.at.get_mut(worker),
+        let lines = match line.at {
+            None => Some(&mut self.anywhere),
+            Some(worker) => self.at.get_mut(&worker),
         };
         let Some(lines) = lines else {
             return;
         };
-        let Some(places) = lines.get_mut(line.kind()) else {
+        let Some(places) = lines.get_mut(&line.row) else {
             return;
         };
         self.len -= usize::from(places.remove(&place));
         if places.is_empty() {
-            lines.remove(line.kind());
+            lines.remove(&line.row);
         }
-        if let Line::At(worker, _) = line
-            && self.at.get(worker).is_some_and(BTreeMap::is_empty)
+        if let Some(worker) = line.at
+            && self.at.get(&worker).is_some_and(BTreeMap::is_empty)
         {
-            self.at.remove(worker);
+            self.at.remove(&worker);
         }
     }
 
     /// The next task of each line of tasks that may go anywhere.
-    pub(crate) fn heads_anywhere(&self) -> impl Iterator<Item = (Place, &Kind)> {
-        self.anywhere
-            .iter()
-            .filter_map(|(kind, places)| Some((*places.first()?, kind)))
+    pub(crate) fn heads_anywhere(&self) -> impl Iterator<Item = (Place, &Row)> {
+        heads(&self.anywhere)
     }
 
     /// The next task of each line at a worker.
-    pub(crate) fn heads_at(&self, worker: WorkerKey) -> impl Iterator<Item = (Place, &Kind)> {
-        let lines = self.at.get(&worker).into_iter().flatten();
-        lines.filter_map(|(kind, places)| Some((*places.first()?, kind)))
+    pub(crate) fn heads_at(&self, worker: WorkerKey) -> impl Iterator<Item = (Place, &Row)> {
+        self.at.get(&worker).into_iter().flat_map(heads)
     }
 
     /// All that wait at a worker.
-    pub(crate) fn places_at(&self, worker: WorkerKey) -> impl Iterator<Item = (Place, &Kind)> {
+    pub(crate) fn places_at(&self, worker: WorkerKey) -> impl Iterator<Item = Place> {
         let lines = self.at.get(&worker).into_iter().flatten();
-        lines.flat_map(|(kind, places)| places.iter().map(move |place| (*place, kind)))
+        lines.flat_map(|(_, places)| places.iter().copied())
     }
 
     /// The next task of a line.
     pub(crate) fn head(&self, line: &Line) -> Option<Place> {
-        self.line(line)?.first().copied()
+        self.lines(line)?.get(&line.row)?.first().copied()
     }
 
-    /// How many stand in a line before a place.
+    /// How many of the kind wait there and come before a place.
     pub(crate) fn before(&self, line: &Line, place: Place) -> usize {
-        self.line(line)
-            .map_or(0, |places| places.range(..place).count())
+        let first = Row {
+            kind: line.row.kind.clone(),
+            needs: Needs::Nothing,
+        };
+        let lines = self.lines(line).into_iter();
+        let of_kind = lines
+            .flat_map(|lines| lines.range(&first..))
+            .take_while(|(row, _)| row.kind == line.row.kind);
+        of_kind
+            .map(|(_, places)| places.range(..place).count())
+            .sum()
     }
 
-    fn line(&self, line: &Line) -> Option<&BTreeSet<Place>> {
-        match line {
-            Line::Anywhere(kind) => self.anywhere.get(kind),
-            Line::At(worker, kind) => self.at.get(worker)?.get(kind),
+    fn lines(&self, line: &Line) -> Option<&Lines> {
+        match line.at {
+            None => Some(&self.anywhere),
+            Some(worker) => self.at.get(&worker),
         }
     }
+}
+
+fn heads(lines: &Lines) -> impl Iterator<Item = (Place, &Row)> {
+    lines
+        .iter()
+        .filter_map(|(row, places)| Some((*places.first()?, row)))
 }
 
 #[cfg(test)]
@@ -123,10 +186,49 @@ mod tests {
     use crate::order::{Waiting, rank};
     use crate::policy::Policy;
 
+    fn line(queue: &Queue, demand: Resources) -> Line {
+        let kind = Kind::parse("echo").expect("good");
+        queue.line_for(None, kind, Standing::New, demand, &[])
+    }
+
+    fn memory(bytes: u64) -> Resources {
+        Resources {
+            cpu: Cpu(0),
+            memory: Memory(bytes),
+        }
+    }
+
+    fn place(submitted: u64, seq: u64) -> Place {
+        let waiting = Waiting {
+            submitted: Micros(submitted),
+            priority: Priority::default(),
+            expected: 0,
+            ran: 0,
+            came: 0,
+        };
+        (rank(&Policy::default(), &waiting), seq)
+    }
+
+    #[test]
+    fn lines_are_bounded_and_what_comes_before_is_counted_over_all_of_a_kind() {
+        let mut queue = Queue::default();
+        for seq in 0..1_000 {
+            let line = line(&queue, memory(seq + 1));
+            queue.insert(&line, place(seq, seq));
+        }
+        assert_eq!(queue.heads_anywhere().count(), LINES_MAX + 1);
+        let plain = line(&queue, Resources::NONE);
+        queue.insert(&plain, place(1_000, 1_000));
+        assert_eq!(queue.head(&plain), Some(place(1_000, 1_000)));
+        assert_eq!(queue.before(&plain, place(1_000, 1_000)), 1_000);
+        assert_eq!(queue.before(&plain, place(300, 300)), 300);
+        assert_eq!(queue.len(), 1_001);
+    }
+
     #[test]
     fn higher_priority_goes_first_and_then_the_earlier_message() {
-        let line = Line::Anywhere(Kind::parse("echo").expect("good"));
         let mut queue = Queue::default();
+        let line = line(&queue, Resources::NONE);
         for (priority, seq) in [(1, 1), (5, 2), (9, 4), (9, 3)] {
             let waiting = Waiting {
                 submitted: Micros(5),

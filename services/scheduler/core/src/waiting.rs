@@ -2,10 +2,10 @@
 
 use rota_wire::{Kind, Span};
 
-use crate::fleet::{Part, WorkerKey};
+use crate::fleet::{Part, WorkerKey, cpu_of};
 use crate::order::{self, Running, Waiting};
 use crate::policy::Policy;
-use crate::queue::Line;
+use crate::queue::Standing;
 use crate::scheduler::Scheduler;
 use crate::tasks::{Course, Hold, Task, TaskState};
 
@@ -38,20 +38,28 @@ impl Scheduler {
             return;
         };
         let policy = self.policy(&task.spec.kind);
-        let kind = task.spec.kind.clone();
-        let line = match (&task.state, task.bound) {
-            (TaskState::Held(hold), _) => Line::At(hold.worker, kind),
-            (_, Some(worker)) => Line::At(worker, kind),
-            (_, None) => Line::Anywhere(kind),
+        let (kind, options) = (task.spec.kind.clone(), &task.spec.options);
+        let (demand, requires) = (options.demand, options.requires.as_slice());
+        // Who has found his worker needs no labels any more.
+        let (at, standing, demand, requires) = match (&task.state, task.bound) {
+            (TaskState::Held(hold), _) => (
+                Some(hold.worker),
+                Standing::Suspended,
+                cpu_of(demand),
+                &[][..],
+            ),
+            (_, Some(worker)) => (Some(worker), Standing::New, demand, &[][..]),
+            (_, None) => (None, Standing::New, demand, requires),
         };
+        let line = self.queue.line_for(at, kind, standing, demand, requires);
         let Some(task) = self.tasks.get_mut(seq) else {
             return;
         };
         task.came = came;
         let place = (order::rank(&policy, &task.waiting()), seq);
         self.queue.insert(&line, place);
-        if let Line::At(worker, _) = &line {
-            self.runners.touch(*worker);
+        if let Some(worker) = at {
+            self.runners.touch(worker);
         }
         task.place = Some((line, place));
     }
@@ -85,8 +93,7 @@ impl Scheduler {
     /// Tasks that were bound to a worker may go anywhere again.
     pub(crate) fn unbind_all(&mut self, worker: WorkerKey) {
         let mut bound = Vec::new();
-        for (place, _) in self.queue.places_at(worker) {
-            let (_, seq) = place;
+        for (_, seq) in self.queue.places_at(worker) {
             if self.tasks.get(seq).is_some_and(|task| task.bound.is_some()) {
                 bound.push(seq);
             }

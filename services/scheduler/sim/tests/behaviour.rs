@@ -30,7 +30,7 @@ fn troubled(seed: u64) -> Setup {
         workers: 12,
         slots: 2,
         load: load(0.6),
-        tasks: 40_000,
+        tasks: 20_000,
         warmup: Share::default(),
         seed,
         workload: Workload::parse("h2:4").expect("good"),
@@ -117,11 +117,11 @@ fn no_task_is_lost_when_workers_are() {
                 core,
                 ..troubled(seed)
             });
-            assert!(figures.workers_lost > 50, "{}", figures.workers_lost);
-            assert!(figures.redeliveries > 50, "{}", figures.redeliveries);
+            assert!(figures.workers_lost > 25, "{}", figures.workers_lost);
+            assert!(figures.redeliveries > 25, "{}", figures.redeliveries);
             assert_eq!(figures.lost, 0, "{order}, {binding}");
             let ended = figures.tasks + figures.dead;
-            assert_eq!(ended, 40_000, "{order}, {binding}: each, and once");
+            assert_eq!(ended, 20_000, "{order}, {binding}: each, and once");
         }
     }
 }
@@ -189,12 +189,12 @@ fn wrong_estimates_cost_what_they_should_and_learned_ones_of_one_kind_are_no_use
         };
         run(&setup).mean_response
     };
-    let (exact, noisy) = (
-        shortest(Estimates::Exact),
-        shortest(Estimates::Noisy(1.0)),
-    );
+    let (exact, noisy) = (shortest(Estimates::Exact), shortest(Estimates::Noisy(1.0)));
     let learned = shortest(Estimates::Learned);
-    assert!(exact < noisy && noisy < learned, "{exact} {noisy} {learned}");
+    assert!(
+        exact < noisy && noisy < learned,
+        "{exact} {noisy} {learned}"
+    );
     // All tasks are of one kind, so what is learned of it tells none from another.
     assert!((learned / 5.0 - 1.0).abs() < 0.15, "{learned}");
 }
@@ -328,7 +328,7 @@ fn the_one_with_the_least_left_goes_first_and_the_other_goes_on_where_it_was() {
     };
     let figures = traced_on(&setup, "arrival_s,duration_s\n0,10\n1,2\n1.5,0.25\n");
     // 1.5 to 1.75, then to 3.25 the one of 2, then the rest of the one of 10.
-    assert_eq!(figures.mean_response, (12.25 + 2.25 + 0.25) / 3.0);
+    assert!((figures.mean_response - (12.25 + 2.25 + 0.25) / 3.0).abs() < 1e-9);
     assert_eq!(figures.preemptions, 2);
 }
 
@@ -342,7 +342,7 @@ fn a_trace_keeps_its_arrivals_durations_and_priorities() {
     );
     // 100 to 103, then the urgent one to 105, then the other to 106.
     assert_eq!(figures.tasks, 3);
-    assert_eq!(figures.mean_response, (3.0 + 3.0 + 5.0) / 3.0);
+    assert!((figures.mean_response - (3.0 + 3.0 + 5.0) / 3.0).abs() < 1e-9);
     assert_eq!(figures.by_priority[&1].mean_wait, 4.0);
     assert_eq!(figures.by_priority[&9].mean_wait, 1.0);
 }

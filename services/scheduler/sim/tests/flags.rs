@@ -100,7 +100,7 @@ fn a_trace_that_asks_for_more_than_any_worker_has_is_refused_with_what_it_needs(
 }
 
 #[test]
-fn every_order_and_allocation_can_be_asked_for() {
+fn every_order_and_allocation_can_be_asked_for_and_gives_the_same_again() {
     let orders = "fifo,priority,sjf,srtf,time-slice,las";
     let allocations = "random,round-robin,least-loaded,power-of-two,resource";
     for binding in ["late", "early"] {
@@ -108,6 +108,8 @@ fn every_order_and_allocation_can_be_asked_for() {
         let flags = [&flags[..], &["--allocation", allocations]].concat();
         let table = simulate(&flags).expect("good");
         assert_eq!(table.lines().count(), 1 + 6 * 5, "{table}");
+        let again = simulate(&flags).expect("good");
+        assert_eq!(again, table, "the same flags give the same output");
     }
 }
 

@@ -118,6 +118,10 @@ impl Worker {
         self.pressed = is_pressed(&heartbeat.machine);
         self.seen = heartbeat.seen;
         self.heard_load = self.all();
+        // A kind that nothing runs of is kept as long as it may run here: it comes again.
+        if self.used.len() > heartbeat.kinds.len() {
+            self.used.retain(|_, used| *used > 0);
+        }
     }
 
     /// Whether it may be given tasks.
@@ -165,6 +169,12 @@ impl Worker {
     /// What it can still promise.
     pub(crate) const fn room(&self) -> Resources {
         self.resources.minus(self.demand)
+    }
+
+    /// What it could promise if so much of its promises were given back. It may have promised more than it
+    /// has, so this is not the sum of both.
+    pub(crate) const fn room_without(&self, freed: Resources) -> Resources {
+        self.resources.minus(self.demand.minus(freed))
     }
 
     /// What it has promised.
@@ -240,9 +250,6 @@ impl Worker {
     fn free_slot(&mut self, kind: &Kind) {
         if let Some(used) = self.used.get_mut(kind) {
             *used = used.saturating_sub(1);
-            if *used == 0 {
-                self.used.remove(kind);
-            }
         }
     }
 
