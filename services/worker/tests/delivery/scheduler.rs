@@ -114,6 +114,8 @@ impl Scheduler {
             mark,
             settled,
             revoked,
+            suspended: Vec::new(),
+            resumed: Vec::new(),
             tasks,
         };
         let subject = self.bus.subjects().assign(self.worker());
@@ -215,6 +217,7 @@ pub(crate) fn task(kind: &str, seq: u64, input: &'static str) -> Assignment {
         kind: Kind::parse(kind).expect("a good kind"),
         attempt: 1,
         timeout: Span::from_secs(3_600),
+        estimate: Some(Span::from_secs(2)),
         submitted: Micros(1_795_420_800_000_000),
         traceparent: None,
         input: Bytes::from_static(input.as_bytes()),
