@@ -30,6 +30,7 @@ mod action;
 mod event;
 mod gate;
 mod leaving;
+mod listing;
 mod outbox;
 mod pulse;
 pub(crate) mod running;
@@ -43,7 +44,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rota_wire::dispatch::{Assign, Assignment, Ending, Outcome, Report};
-use rota_wire::fleet::{self, FrameMark, Stage, WorkerState};
+use rota_wire::fleet::FrameMark;
 use rota_wire::{Holding, Kind, Span, TaskId};
 
 pub(crate) use action::{Action, Note};
@@ -52,7 +53,6 @@ use gate::{Command, Gate};
 use outbox::Outbox;
 pub(crate) use pulse::Profile;
 use pulse::Pulse;
-use running::span_of;
 use slots::{Admission, Slots, Ticket};
 use stint::Stint;
 
@@ -445,48 +445,6 @@ impl Agent {
     fn repeat_all(&mut self) {
         self.pulse.want();
         self.outbox.repeat_all();
-    }
-
-    fn beat(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        let state = match self.phase {
-            Phase::Up => WorkerState::Up,
-            Phase::Draining { .. } | Phase::Stopping { .. } | Phase::Settling { .. } => {
-                WorkerState::Draining
-            }
-            Phase::Gone => WorkerState::Gone,
-        };
-        let heartbeat = self.pulse.beat(state, self.seen, self.list_held(now));
-        actions.push(Action::Beat(heartbeat));
-    }
-
-    fn list_held(&self, now: Duration) -> Vec<fleet::Held> {
-        let listed = self.held.values().map(|held| {
-            let (stage, ran) = self.progress(now, &held.place);
-            let holding = held.holding;
-            fleet::Held {
-                holding,
-                stage,
-                ran,
-            }
-        });
-        listed.collect()
-    }
-
-    fn progress(&self, now: Duration, place: &Place) -> (Stage, Span) {
-        match place {
-            Place::Waiting(Some(_), _) => (Stage::Running, Span::default()),
-            Place::Waiting(None, _) => (Stage::Suspended, Span::default()),
-            Place::Begun(attempt) => {
-                let begun = &self.attempts[attempt];
-                let stage = match begun.standing {
-                    // Who waits for a slot has been promised one.
-                    Standing::Running | Standing::Resuming(_) => Stage::Running,
-                    Standing::Suspended => Stage::Suspended,
-                };
-                (stage, span_of(begun.stint.ran(now)))
-            }
-            Place::Ended(number) => (Stage::Ended, self.outbox.ran(*number).unwrap_or_default()),
-        }
     }
 }
 

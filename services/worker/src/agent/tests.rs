@@ -5,7 +5,7 @@ mod standstill;
 
 use bytes::Bytes;
 use rota_wire::dispatch::{Failure, Retry};
-use rota_wire::fleet::{Heartbeat, Held, KindCapacity, RollCall};
+use rota_wire::fleet::{Heartbeat, Held, KindCapacity, RollCall, Stage, WorkerState};
 use rota_wire::{Delivery, Label, Micros, Resources, Term, WorkerId};
 
 use super::leaving::SETTLE_WAIT;
