@@ -81,6 +81,7 @@ fn lines_of(result: &TaskResult) -> String {
         ("started", result.started.map(time)),
         ("finished", Some(time(result.finished))),
         ("took", took),
+        ("ran", client::ran(result)),
     ];
     let known = fields
         .into_iter()
@@ -110,6 +111,8 @@ mod tests {
             submitted: Some(Micros(1_795_420_800_000_000)),
             started: None,
             finished: Micros(1_795_420_800_250_000),
+            ran: None,
+            estimate: None,
             traceparent: None,
         };
         let told = lines_of(&result);
@@ -119,7 +122,9 @@ mod tests {
         );
         assert!(told.contains("reason    kind `Echo!`"), "{told}");
         assert!(
-            !told.contains("started ") && !told.contains("took"),
+            ["started ", "took", "ran"]
+                .iter()
+                .all(|name| !told.contains(name)),
             "{told}"
         );
     }
