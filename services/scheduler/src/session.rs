@@ -125,7 +125,14 @@ impl Session {
         }
         let mut actions = Vec::new();
         let now = Micros::now();
-        let core = Scheduler::new(self.options.clone(), self.term, now.0, now, known, &mut actions);
+        let core = Scheduler::new(
+            self.options.clone(),
+            self.term,
+            now.0,
+            now,
+            known,
+            &mut actions,
+        );
         self.core = Some(core);
         self.executor.start(Errand::FindLanes);
         self.executor
