@@ -16,7 +16,7 @@ use rota_wire::fleet::KindCapacity;
 use super::ReadySeq;
 
 /// The slots of one worker.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Slots {
     slots: u32,
     busy: u32,
@@ -30,7 +30,7 @@ pub(super) struct Slots {
 }
 
 /// What one kind uses of them.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct KindSlots {
     concurrency: u32,
     busy: u32,
