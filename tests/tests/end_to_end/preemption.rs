@@ -74,7 +74,8 @@ async fn a_short_task_takes_the_slot_of_a_long_one_which_ends_whole_all_the_same
     let lines: String = (1..=100).map(|line| format!("{line}\n")).collect();
     assert_eq!(body, lines, "its output is whole and in order");
     let (took, ran) = took_and_ran(&result);
-    assert!((9_900..13_000).contains(&ran.ms()), "{result:?}");
+    // A sleep of its own goes by while it stands still, at most one in each of the five rounds.
+    assert!((9_400..14_000).contains(&ran.ms()), "{result:?}");
     assert!(
         took.ms() >= ran.ms() + 5 * 100,
         "five were let pass: {result:?}"
@@ -168,9 +169,11 @@ async fn equal_tasks_that_share_a_slot_in_turn_end_close_to_each_other() {
     assert!(started <= near && finished <= near, "{started}, {finished}");
     for result in &results {
         let (took, ran) = took_and_ran(result);
+        // A tick of the sleep goes by with each suspension.
+        assert!((1_500..3_000).contains(&ran.ms()), "{result:?}");
         assert!(
-            ran.ms() >= 2_000 && took.ms() >= 2 * ran.ms() - 500,
-            "{result:?}"
+            took.ms() >= 2 * ran.ms(),
+            "it had a third of the time: {result:?}"
         );
     }
     rota.until_settled(3, LIMIT).await;
