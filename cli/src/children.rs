@@ -50,8 +50,7 @@ impl Children {
     }
 
     /// One of [`SINGLE`].
-    pub(crate) fn service(&self, name: &'static str, flags: &[&str]) -> ProcessSpec {
-        let flags = flags.iter().map(Into::into).collect();
+    pub(crate) fn service(&self, name: &'static str, flags: Vec<OsString>) -> ProcessSpec {
         self.process(name, name, flags, SERVICE_GRACE)
     }
 

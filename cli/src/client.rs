@@ -18,7 +18,7 @@ use std::time::Duration;
 use anyhow::Context;
 use rota_bus::{Bus, StoredResult};
 use rota_service::{ConnectOptions, Exit, Failure, Installation};
-use rota_wire::result::FinalState;
+use rota_wire::result::{FinalState, TaskResult};
 use rota_wire::{Micros, Span, TaskId};
 use tokio::runtime::Builder;
 use tokio::time::{Instant, timeout_at};
@@ -140,6 +140,15 @@ pub(crate) fn took(started: Micros, finished: Micros) -> String {
         1_000..1_000_000 => format!("{}.{} ms", micros / 1_000, micros % 1_000 / 100),
         _ => Span::from_ms(micros / 1_000).to_string(),
     }
+}
+
+/// How long the last attempt ran, suspensions left out, and how long it was expected to.
+pub(crate) fn ran(result: &TaskResult) -> Option<String> {
+    let ran = result.ran?;
+    Some(match result.estimate {
+        Some(expected) => format!("{ran}, expected {expected}"),
+        None => ran.to_string(),
+    })
 }
 
 /// Text from a message, fit for a terminal.

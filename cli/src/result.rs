@@ -81,6 +81,7 @@ fn lines_of(result: &TaskResult) -> String {
         ("started", result.started.map(time)),
         ("finished", Some(time(result.finished))),
         ("took", took),
+        ("ran", client::ran(result)),
     ];
     let known = fields
         .into_iter()
@@ -92,14 +93,13 @@ fn lines_of(result: &TaskResult) -> String {
 
 #[cfg(test)]
 mod tests {
-    use rota_wire::Micros;
     use rota_wire::result::FinalState;
+    use rota_wire::{Micros, Span};
 
     use super::*;
 
-    #[test]
-    fn what_is_not_known_of_a_result_has_no_line() {
-        let result = TaskResult {
+    fn rejected() -> TaskResult {
+        TaskResult {
             id: TaskId::from_sequence(7),
             state: FinalState::Rejected,
             kind: "Echo!".to_owned(),
@@ -110,16 +110,37 @@ mod tests {
             submitted: Some(Micros(1_795_420_800_000_000)),
             started: None,
             finished: Micros(1_795_420_800_250_000),
+            ran: None,
+            estimate: None,
             traceparent: None,
-        };
+        }
+    }
+
+    #[test]
+    fn how_long_it_ran_is_told_beside_what_was_expected() {
+        let mut result = rejected();
+        result.ran = Some(Span::from_ms(1_200));
+        assert!(lines_of(&result).ends_with("ran       1s 200ms\n"));
+        result.estimate = Some(Span::from_secs(1));
         let told = lines_of(&result);
+        assert!(
+            told.ends_with("ran       1s 200ms, expected 1s\n"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_of_a_result_has_no_line() {
+        let told = lines_of(&rejected());
         assert!(
             told.starts_with("state     rejected\nkind      Echo!\n"),
             "{told}"
         );
         assert!(told.contains("reason    kind `Echo!`"), "{told}");
         assert!(
-            !told.contains("started ") && !told.contains("took"),
+            ["started ", "took", "ran"]
+                .iter()
+                .all(|name| !told.contains(name)),
             "{told}"
         );
     }

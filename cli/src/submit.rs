@@ -150,6 +150,9 @@ fn ending(id: &TaskId, found: &StoredResult) -> String {
     if let Some(started) = result.started {
         told.push_str(&format!(" in {}", client::took(started, result.finished)));
     }
+    if let Some(ran) = client::ran(result).filter(|_| result.estimate.is_some()) {
+        told.push_str(&format!(" (ran {ran})"));
+    }
     if let Some(reason) = &result.reason {
         told.push_str(&format!(": {}", client::printable(reason)));
     }

@@ -106,7 +106,7 @@ impl Up {
         let children = Children::new(connect, args.log_flags())?;
         let mut specs: Vec<_> = SINGLE
             .into_iter()
-            .map(|name| children.service(name, &[]))
+            .map(|name| children.service(name, args.service_flags(name)))
             .collect();
         for name in &self.workers {
             specs.push(children.worker("worker", name, args.worker_flags()));

@@ -73,6 +73,14 @@ fn build() -> PathBuf {
         command.args(["--package", service.binary_name()]);
     }
     command.arg("--target-dir").arg(target);
+    // Cargo has told these to the test. Build scripts that look at them would run again, and once more in
+    // the next `cargo test`.
+    for (variable, _) in env::vars_os() {
+        let name = variable.as_encoded_bytes();
+        if name.starts_with(b"CARGO_PKG_") || name.starts_with(b"CARGO_MANIFEST_") {
+            command.env_remove(variable);
+        }
+    }
     let output = command.output().expect("cargo can be started");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(

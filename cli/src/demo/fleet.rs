@@ -71,7 +71,8 @@ impl Fleet {
 
     pub(super) fn start_services(&mut self) -> Result<(), Failure> {
         for name in SINGLE {
-            self.supervisor.start(self.children.service(name, &[]))?;
+            self.supervisor
+                .start(self.children.service(name, Vec::new()))?;
         }
         let file = self.handlers.path().join("handlers.toml");
         for (name, slots) in WORKERS {

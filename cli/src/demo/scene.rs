@@ -129,7 +129,7 @@ pub(super) fn process_of(worker: &WorkerId) -> &str {
 #[cfg(test)]
 mod tests {
     use rota_wire::fleet::{Held, MachineLoad};
-    use rota_wire::{Delivery, Holding, Micros, Span, Term};
+    use rota_wire::{Delivery, Holding, Micros, Resources, Span, Term};
 
     use super::*;
 
@@ -140,6 +140,7 @@ mod tests {
                 delivery: Delivery { seq, count: 1 },
             },
             stage: Stage::Running,
+            ran: Span::default(),
         };
         Heartbeat {
             worker: WorkerId::parse(worker).unwrap(),
@@ -148,6 +149,7 @@ mod tests {
             interval: Span::from_ms(500),
             state: WorkerState::Up,
             slots,
+            resources: Resources::NONE,
             kinds: Vec::new(),
             labels: Vec::new(),
             seen: None,

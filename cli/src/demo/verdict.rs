@@ -197,6 +197,8 @@ mod tests {
             submitted: Some(Micros(10)),
             started: Some(Micros(10 + waited_micros)),
             finished: Micros(20 + waited_micros),
+            ran: None,
+            estimate: None,
             traceparent: None,
         };
         StoredResult {

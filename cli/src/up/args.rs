@@ -78,14 +78,18 @@ pub(crate) struct Args {
     pub(super) prefix: String,
 
     #[command(flatten)]
+    pub(super) policy: rota_scheduler::PolicyArgs,
+
+    #[command(flatten)]
     pub(crate) log: LogOptions,
 }
 
 impl Args {
-    /// The kinds that each worker will handle. Faults are told here, before a worker would start, fail
-    /// and be started again for ever.
+    /// The kinds that each worker will handle. Faults are told here, before a worker or a scheduler would
+    /// start, fail and be started again for ever.
     pub(super) fn kinds(&self) -> Result<Vec<String>, Failure> {
         Prefix::parse(&self.prefix).map_err(Failure::usage)?;
+        self.policy.check()?;
         let mut registry = match &self.handlers {
             Some(file) => rota_worker::load(file).map_err(Failure::usage)?,
             None => rota_worker::Registry::new(),
@@ -126,6 +130,14 @@ impl Args {
             flags.extend(["--slots".into(), slots.to_string().into()]);
         }
         flags
+    }
+
+    /// Flags of a service of which there is one.
+    pub(super) fn service_flags(&self, name: &str) -> Vec<OsString> {
+        match name {
+            "scheduler" => self.policy.to_flags(),
+            _ => Vec::new(),
+        }
     }
 
     pub(super) fn log_flags(&self) -> Vec<OsString> {

@@ -130,3 +130,38 @@ fn a_port_in_use_is_refused_with_both_ways_out() {
         "{told}"
     );
 }
+
+#[test]
+fn the_scheduler_is_told_the_policy_and_a_bad_one_is_refused_before_anything_starts() {
+    let store = tempfile::tempdir().unwrap();
+    let file = store.path().join("policy.toml");
+    let path = file.to_str().unwrap();
+    std::fs::write(&file, "order = \"best\"\n[kinds.echo]\nquantum = \"0s\"\n").unwrap();
+    let output = rota(&["up", "--policy", path]).output().unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    let told = stderr(&output);
+    for fault in [
+        "`order` = best",
+        "time-slice, las",
+        "`kinds.echo.quantum` = 0s",
+    ] {
+        assert!(told.contains(fault), "{fault}: {told}");
+    }
+    std::fs::write(&file, "[kinds.echo]\norder = \"fifo\"\n").unwrap();
+    let flags = [
+        "--policy",
+        path,
+        "--order",
+        "srtf",
+        "--builtin",
+        "--workers",
+        "1",
+    ];
+    let up = Installation::start(&flags);
+    for chosen in [["policy", "order=srtf"], ["kind=echo", "order=fifo"]] {
+        let said = |line: &String| chosen.iter().all(|text| line.contains(text));
+        assert!(up.seen.iter().any(said), "{chosen:?}: {:#?}", up.seen);
+    }
+    let echoed = up.client(&["submit", "echo", "hi", "--wait", "-H", "Rota-Duration:1ms"]);
+    assert_eq!(stdout(&echoed), "hi", "{}", stderr(&echoed));
+}

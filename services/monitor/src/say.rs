@@ -151,16 +151,20 @@ fn say_figures(summary: &Summary) {
     let (slots_used, slots_free) = permille(fleet.slots);
     let (cpu_used, cpu_free) = permille(fleet.cpu);
     let (memory_used, memory_free) = permille(fleet.memory);
+    let (declared_cpu_used, declared_cpu_free) = permille(summary.declared.cpu);
+    let (declared_memory_used, declared_memory_free) = permille(summary.declared.memory);
     info!(
         in_per_s = summary.in_rate.map(Rate::per_second),
         out_per_s = summary.out_rate.map(Rate::per_second),
         running = fleet.running,
+        suspended = fleet.suspended,
         at_the_door = summary.at_the_door,
         waiting = summary.waiting,
         oldest_ms = summary.oldest.map(|age| age.ms()),
         failed = summary.since.failed,
         dead = summary.since.dead,
         redelivered = summary.since.redelivered,
+        preempted = summary.since.preempted,
         slots = figure(fleet.slots.capacity()),
         slots_used = figure(fleet.slots.demand()),
         slots_used_permille = slots_used,
@@ -169,6 +173,10 @@ fn say_figures(summary: &Summary) {
         cpu_free_permille = cpu_free,
         memory_used_permille = memory_used,
         memory_free_permille = memory_free,
+        declared_cpu_used_permille = declared_cpu_used,
+        declared_cpu_free_permille = declared_cpu_free,
+        declared_memory_used_permille = declared_memory_used,
+        declared_memory_free_permille = declared_memory_free,
         workers = fleet.workers,
         draining = fleet.draining,
         silent = fleet.silent,

@@ -45,7 +45,7 @@ use self::line::span_of;
 use self::quota::Quota;
 use self::silencer::Silencer;
 use self::summary::SHOWN_KINDS_MAX;
-use self::tally::Tally;
+use self::tally::{Declared, Tally};
 
 /// States of streams at one moment. What could not be read is absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -174,6 +174,7 @@ impl View {
         if self.readings == 1 {
             return;
         }
+        let leader = self.leadership.leader(now);
         let summary = Summary {
             in_rate,
             out_rate,
@@ -186,7 +187,8 @@ impl View {
                 .map_or(0, |backlog| backlog.beyond(SHOWN_KINDS_MAX)),
             since: self.tally.take(),
             fleet: self.fleet.figures(now),
-            leader: self.leadership.leader(now),
+            declared: self.declared(leader),
+            leader,
         };
         self.silencer.say(summary, lines);
     }
@@ -229,6 +231,14 @@ impl View {
                     lines.push(line);
                 }
             }
+        }
+    }
+
+    /// What nobody counts any more is not known.
+    fn declared(&self, leader: Leader) -> Declared {
+        match leader {
+            Leader::Absent => Declared::default(),
+            Leader::Unknown | Leader::Leading(_) => self.tally.declared(),
         }
     }
 

@@ -11,7 +11,9 @@ use rota_bus::{Bus, BusOptions, Expect, Message, Prefix, StreamName, StreamOptio
 use rota_local::{NatsServer, ServerOptions};
 use rota_wire::event::{Counts, Event, EventBatch, RedeliveryCause, TimedEvent};
 use rota_wire::fleet::{Heartbeat, Held, KindCapacity, MachineLoad, Stage, WorkerState};
-use rota_wire::{Delivery, Holding, Kind, Lane, Micros, Priority, Span, TaskId, Term, WorkerId};
+use rota_wire::{
+    Delivery, Holding, Kind, Lane, Micros, Priority, Resources, Span, TaskId, Term, WorkerId,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -126,6 +128,7 @@ fn heartbeat(number: u64, running: u64) -> Heartbeat {
             delivery: Delivery { seq, count: 1 },
         },
         stage: Stage::Running,
+        ran: Span::default(),
     });
     Heartbeat {
         worker: worker(),
@@ -135,6 +138,7 @@ fn heartbeat(number: u64, running: u64) -> Heartbeat {
         interval: Span::from_secs(20),
         state: WorkerState::Up,
         slots: 8,
+        resources: Resources::NONE,
         kinds: vec![KindCapacity {
             kind: kind("echo"),
             concurrency: None,

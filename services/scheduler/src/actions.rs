@@ -9,12 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use rota_bus::{AckHandle, Bus, EventSender, LaneReader, Message, SendError};
 use rota_scheduler_core::{Action, AssignFrame};
-use rota_wire::dispatch::{Assign, Assignment};
+use rota_wire::dispatch::{Assign, Assignment, Ending, Outcome};
 use rota_wire::fleet::{FrameMark, RollCall};
-use rota_wire::{Lane, Term};
+use rota_wire::{Lane, Span, Term};
 use tracing::{debug, warn};
 
-use crate::errands::{Errand, ErrandEnd, ErrandFailed, Errands};
+use crate::errands::{Course, Errand, ErrandEnd, ErrandFailed, Errands};
 use crate::telling;
 
 pub(crate) struct Executor {
@@ -32,6 +32,8 @@ struct Kept {
     ack: AckHandle,
     /// Gone once it is assigned: it is read again if it is needed again.
     input: Option<Bytes>,
+    /// For the result, should the task end as failed.
+    course: Course,
 }
 
 impl Executor {
@@ -54,8 +56,30 @@ impl Executor {
             Kept {
                 ack,
                 input: Some(input),
+                course: Course::default(),
             },
         );
+    }
+
+    /// Keeps how long a failed attempt ran: its task's result tells it, if there is no other attempt.
+    pub(crate) fn note_run(&mut self, outcome: &Outcome) {
+        match outcome.ending {
+            Ending::Failed(_) => {
+                if let Some(kept) = self.kept.get_mut(&outcome.holding.delivery.seq) {
+                    kept.course.ran = Some(outcome.ran);
+                }
+            }
+            Ending::Stored | Ending::Returned { .. } => {}
+        }
+    }
+
+    fn note_estimate(&mut self, seq: u64, estimate: Option<Span>) {
+        if let Some(kept) = self.kept.get_mut(&seq) {
+            kept.course = Course {
+                ran: None,
+                estimate,
+            };
+        }
     }
 
     /// Opens a lane unless it is open.
@@ -143,12 +167,14 @@ impl Executor {
                 worker,
                 failure,
             } => {
+                let course = self.kept.get(&seq).map(|kept| kept.course);
                 self.errands.start(Errand::Bury {
                     seq,
                     task,
                     reason,
                     worker,
                     failure,
+                    course: course.unwrap_or_default(),
                 });
                 Ok(())
             }
@@ -166,6 +192,8 @@ impl Executor {
             number,
             settled,
             revoked,
+            suspended,
+            resumed,
             tasks,
         } = frame;
         let mut assignments = Vec::with_capacity(tasks.len());
@@ -176,6 +204,7 @@ impl Executor {
                 debug!(seq, "an assigned task has no input here");
                 continue;
             };
+            self.note_estimate(seq, placed.estimate);
             let task = placed.task;
             debug!(task = %task.id, kind = %task.kind, attempt = task.attempt, %worker, "assigned");
             assignments.push(Assignment {
@@ -184,6 +213,7 @@ impl Executor {
                 kind: task.kind.clone(),
                 attempt: task.attempt,
                 timeout: task.options.timeout,
+                estimate: placed.estimate,
                 submitted: task.submitted,
                 traceparent: task.options.traceparent.clone(),
                 input,
@@ -197,6 +227,8 @@ impl Executor {
             mark,
             settled,
             revoked,
+            suspended,
+            resumed,
             tasks: assignments,
         };
         self.bus

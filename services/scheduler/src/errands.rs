@@ -41,7 +41,15 @@ pub(crate) enum Errand {
         reason: String,
         worker: Option<WorkerId>,
         failure: Option<Box<Failure>>,
+        course: Course,
     },
+}
+
+/// What is known of a task's last attempt beside how it ended.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Course {
+    pub(crate) ran: Option<Span>,
+    pub(crate) estimate: Option<Span>,
 }
 
 /// How an errand ended.
@@ -143,6 +151,7 @@ async fn run(bus: Bus, errand: Errand) -> ErrandEnd {
             reason,
             worker,
             failure,
+            course,
         } => {
             let letter = Letter {
                 seq,
@@ -150,6 +159,7 @@ async fn run(bus: Bus, errand: Errand) -> ErrandEnd {
                 reason: &reason,
                 worker,
                 failure,
+                course,
             };
             let stored = bury(&bus, letter).await;
             settled(seq, &task, stored)
@@ -190,6 +200,7 @@ struct Letter<'a> {
     reason: &'a str,
     worker: Option<WorkerId>,
     failure: Option<Box<Failure>>,
+    course: Course,
 }
 
 /// The letter first, the result after it: a task that has its result is not looked at again.
@@ -200,6 +211,7 @@ async fn bury(bus: &Bus, letter: Letter<'_>) -> Result<(), SettleError> {
         reason,
         worker,
         failure,
+        course,
     } = letter;
     let input = bus.ready_message(seq).await?.payload;
     bus.store_dead(seq, task, input, reason, worker.as_ref())
@@ -220,6 +232,8 @@ async fn bury(bus: &Bus, letter: Letter<'_>) -> Result<(), SettleError> {
         finished: failure
             .as_ref()
             .map_or_else(Micros::now, |failure| failure.finished),
+        ran: course.ran,
+        estimate: course.estimate,
         traceparent: task.options.traceparent.clone(),
     };
     let body = failure.map_or_else(Bytes::new, |failure| failure.stderr_tail.into());

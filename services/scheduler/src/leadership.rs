@@ -73,7 +73,7 @@ impl Leadership {
         let term = lease.term();
         info!(%term, "leading");
         let known = std::mem::take(&mut self.known);
-        let mut session = Session::new(&self.bus, self.options, &self.events, term);
+        let mut session = Session::new(&self.bus, self.options.clone(), &self.events, term);
         let ended = tokio::select! {
             biased;
             () = draining.cancelled() => Ok(Ended::Draining),

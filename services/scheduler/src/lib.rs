@@ -16,6 +16,7 @@
 mod actions;
 mod errands;
 mod leadership;
+mod policy;
 mod session;
 mod telling;
 
@@ -27,6 +28,7 @@ use rota_service::{Failure, Faults, Installation, Lifecycle, Shutdown};
 use tracing::info;
 
 use crate::leadership::Leadership;
+pub use crate::policy::{Ageing, PolicyArgs};
 
 const SERVICE: &str = "scheduler";
 /// How long the parts may take to end.
@@ -52,29 +54,30 @@ pub struct Args {
     #[arg(long, env = "ROTA_LOSSES", value_name = "COUNT", default_value_t = 3)]
     pub losses: u32,
 
-    /// Tasks read from each lane beyond what free slots could start now
-    #[arg(
-        long,
-        env = "ROTA_LOOK_AHEAD",
-        value_name = "COUNT",
-        default_value_t = 64
-    )]
-    pub look_ahead: u32,
+    /// Tasks read from each lane beyond what free slots could start now, 1 to 10000
+    ///
+    /// By default 64, and 10000 where the order needs to know more than the head of a lane: sjf, srtf,
+    /// time-slice and las choose among the tasks that were read.
+    #[arg(long, env = "ROTA_LOOK_AHEAD", value_name = "COUNT")]
+    pub look_ahead: Option<u32>,
+
+    /// How tasks are scheduled.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
 }
 
 impl Args {
     fn options(&self) -> Result<Options, Failure> {
-        let options = Options {
+        let mut options = Options {
             missed_heartbeats_max: self.missed_heartbeats,
             losses_max: self.losses,
-            look_ahead: self.look_ahead,
             ..Options::default()
         };
         let mut faults = Faults::new();
-        for (key, value, rule) in options.faults() {
-            faults.push(key, value, rule);
-        }
-        faults.into_result()?;
+        self.policy.apply(&mut options, &mut faults)?;
+        let look_ahead = self.look_ahead;
+        options.look_ahead = look_ahead.unwrap_or_else(|| policy::look_ahead(&options));
+        policy::push_broken(&options, faults).into_result()?;
         Ok(options)
     }
 }
@@ -88,6 +91,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), Failure> {
     let options = args.options()?;
     let bus = args.installation.connect(SERVICE).await?;
     info!(version = env!("CARGO_PKG_VERSION"), server = %bus.server(), role = SERVICE, "ready");
+    policy::announce(&options);
     let lifecycle = Lifecycle::new(shutdown);
     let (events, storing_events) = EventSender::new(bus.clone(), SERVICE);
     lifecycle.spawn("events", async move {

@@ -125,7 +125,14 @@ impl Session {
         }
         let mut actions = Vec::new();
         let now = Micros::now();
-        let core = Scheduler::new(self.options, self.term, now.0, now, known, &mut actions);
+        let core = Scheduler::new(
+            self.options.clone(),
+            self.term,
+            now.0,
+            now,
+            known,
+            &mut actions,
+        );
         self.core = Some(core);
         self.executor.start(Errand::FindLanes);
         self.executor
@@ -151,12 +158,12 @@ impl Session {
             }
             self.take_in(input, &mut inputs, &mut actions);
             self.take_in_waiting(&mut inputs, &mut actions);
+            let now = Micros::now();
             if let Some(core) = &mut self.core {
-                let now = Micros::now();
                 if core.next_deadline() <= now {
                     core.handle_timeout(now, &mut actions);
                 }
-                core.dispatch(&mut actions);
+                core.dispatch(now, &mut actions);
             }
             self.executor
                 .carry_out(&mut actions, &mut inputs.lanes)
@@ -187,6 +194,7 @@ impl Session {
                     return;
                 };
                 for outcome in outcomes {
+                    self.executor.note_run(&outcome);
                     let (worker, outcome) = (worker.clone(), Box::new(outcome));
                     self.decide(Event::Reported { worker, outcome }, actions);
                 }

@@ -166,6 +166,8 @@ impl Refusal {
             submitted: Some(self.submitted),
             started: None,
             finished,
+            ran: None,
+            estimate: None,
             traceparent: self.traceparent.clone(),
         };
         Message {

@@ -6,6 +6,9 @@
 //!
 //! ```text
 //! a delivery   assigned ─► waiting ─► running ─► ended ─settled─► forgotten
+//!                 │           │        ▲ │ suspended, resumed
+//!                 │           │        │ ▼
+//!                 │           │     suspended
 //!                 │           └─revoked┴──────────┴─────────────► forgotten, in silence
 //!                 └─ draining, no room, unknown kind ─► ended (handed back)
 //!
@@ -19,24 +22,30 @@
 //!   revoked. So what the scheduler finds missing in a heartbeat is missing.
 //! - An outcome is reported until it is settled, under the newest holding of its delivery.
 //! - Of a revoked delivery nothing is ever said. Its attempt keeps its slot until it has ended.
+//! - A suspended attempt has no slot, and gets one before it goes on. One that is stopped while it is
+//!   suspended ends without: it is awake for no longer than its grace period.
 //! - Only what the leading scheduler sends has any effect.
 
 mod action;
 mod event;
 mod gate;
+mod leaving;
+mod listing;
 mod outbox;
 mod pulse;
 pub(crate) mod running;
 pub(crate) mod shell;
 mod slots;
+mod standstill;
+mod stint;
 mod throttle;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rota_wire::dispatch::{Assign, Assignment, Ending, Report};
-use rota_wire::fleet::{self, FrameMark, Stage, WorkerState};
-use rota_wire::{Holding, Kind, TaskId};
+use rota_wire::dispatch::{Assign, Assignment, Ending, Outcome, Report};
+use rota_wire::fleet::FrameMark;
+use rota_wire::{Holding, Kind, Span, TaskId};
 
 pub(crate) use action::{Action, Note};
 pub(crate) use event::{AttemptEnd, AttemptNumber, Event, ReadySeq};
@@ -45,12 +54,11 @@ use outbox::Outbox;
 pub(crate) use pulse::Profile;
 use pulse::Pulse;
 use slots::{Admission, Slots, Ticket};
+use stint::Stint;
 
 /// The most deliveries held, ended ones included. More are not taken, so that a heartbeat stays
 /// within a message; the scheduler finds them missing and assigns them elsewhere.
 const HELD_MAX: usize = 16 * 1024;
-/// How long a worker that stops waits for its last outcomes to be settled.
-const SETTLE_WAIT: Duration = Duration::from_secs(3);
 /// Why a delivery is handed back, as the scheduler and its log read it.
 const STOPPING: &str = "the worker is stopping";
 const NO_ROOM: &str = "the worker has neither a free slot nor room in its queue";
@@ -63,7 +71,7 @@ pub(crate) struct Agent {
     gate: Gate,
     seen: Option<FrameMark>,
     held: BTreeMap<ReadySeq, Accepted>,
-    attempts: BTreeMap<AttemptNumber, Occupant>,
+    attempts: BTreeMap<AttemptNumber, Begun>,
     attempts_begun: u64,
     slots: Slots,
     outbox: Outbox,
@@ -101,18 +109,32 @@ struct Accepted {
 /// How far a delivery is.
 #[derive(Debug)]
 enum Place {
-    Waiting(Ticket, Box<Assignment>),
-    Running(AttemptNumber),
+    /// Not begun. Without a ticket while it is told to stand still.
+    Waiting(Option<Ticket>, Box<Assignment>),
+    Begun(AttemptNumber),
     /// With the number of its outcome.
     Ended(u64),
 }
 
-/// What occupies a slot.
+/// An attempt that has begun and not ended.
 #[derive(Debug)]
-struct Occupant {
+struct Begun {
     kind: Kind,
     /// Nothing once it was revoked.
     seq: Option<ReadySeq>,
+    standing: Standing,
+    stint: Stint,
+}
+
+/// Whether an attempt that has begun occupies a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It does.
+    Running,
+    /// It stands still and occupies none.
+    Suspended,
+    /// It stands still until there is one for it.
+    Resuming(Ticket),
 }
 
 impl Agent {
@@ -135,15 +157,17 @@ impl Agent {
 
     pub(crate) fn handle_event(&mut self, now: Duration, event: Event, actions: &mut Vec<Action>) {
         match event {
-            Event::Assigned(frame) => self.handle_command(Command::Assign(frame), actions),
-            Event::RollCalled(call) => self.handle_command(Command::RollCall(call), actions),
+            Event::Assigned(frame) => self.handle_command(now, Command::Assign(frame), actions),
+            Event::RollCalled(call) => self.handle_command(now, Command::RollCall(call), actions),
             Event::TermRead(leads) => {
                 for command in self.gate.answer(leads, actions) {
-                    self.obey(command, actions);
+                    self.obey(now, command, actions);
                 }
             }
             Event::LinkRestored => self.repeat_all(),
-            Event::AttemptEnded { attempt, end } => self.handle_ended(attempt, end, actions),
+            Event::AttemptEnded { attempt, ran, end } => {
+                self.handle_ended(now, attempt, end.into_ending(), ran, actions);
+            }
             Event::DrainBegun { grace } => self.handle_drain(now + grace, actions),
         }
     }
@@ -153,7 +177,7 @@ impl Agent {
         self.outbox.handle_timeout(now);
         match self.phase {
             Phase::Draining { stop_at } if stop_at <= now => self.stop_all(now, actions),
-            Phase::Stopping { give_up_at } if give_up_at <= now => self.give_up(actions),
+            Phase::Stopping { give_up_at } if give_up_at <= now => self.give_up(now, actions),
             Phase::Up
             | Phase::Draining { .. }
             | Phase::Stopping { .. }
@@ -168,7 +192,7 @@ impl Agent {
             return;
         }
         if self.pulse.take_due(now) {
-            self.beat(actions);
+            self.beat(now, actions);
         }
         while let Some(outcomes) = self.outbox.take_frame(now) {
             let worker = self.pulse.worker().clone();
@@ -190,37 +214,46 @@ impl Agent {
         all.into_iter().flatten().min()
     }
 
-    fn handle_command(&mut self, command: Command, actions: &mut Vec<Action>) {
+    fn handle_command(&mut self, now: Duration, command: Command, actions: &mut Vec<Action>) {
         if let Some(command) = self.gate.pass(command, actions) {
-            self.obey(command, actions);
+            self.obey(now, command, actions);
         }
     }
 
-    fn obey(&mut self, command: Command, actions: &mut Vec<Action>) {
+    fn obey(&mut self, now: Duration, command: Command, actions: &mut Vec<Action>) {
         match command {
-            Command::Assign(frame) => self.handle_assign(frame, actions),
+            Command::Assign(frame) => self.handle_assign(now, frame, actions),
             Command::RollCall(_) => self.repeat_all(),
         }
     }
 
-    fn handle_assign(&mut self, frame: Assign, actions: &mut Vec<Action>) {
+    fn handle_assign(&mut self, now: Duration, frame: Assign, actions: &mut Vec<Action>) {
         self.see(frame.mark, actions);
         for number in frame.settled {
             self.settle(number);
         }
         for holding in frame.revoked {
-            let seq = ReadySeq(holding.delivery.seq);
-            if self
-                .held
-                .get(&seq)
-                .is_some_and(|held| held.holding == holding)
-            {
-                self.forget(seq, actions);
+            if self.held_as(holding).is_some() {
+                self.forget(ReadySeq(holding.delivery.seq), actions);
             }
         }
-        for assignment in frame.tasks {
-            self.handle_assignment(assignment, actions);
+        for holding in frame.suspended {
+            self.suspend(now, holding, actions);
         }
+        for holding in frame.resumed {
+            self.resume(holding);
+        }
+        // What goes on, or has waited here, comes before what is new.
+        self.fill(now, actions);
+        for assignment in frame.tasks {
+            self.handle_assignment(now, assignment, actions);
+        }
+    }
+
+    /// The delivery of a holding, unless it is held as another by now.
+    fn held_as(&mut self, holding: Holding) -> Option<&mut Accepted> {
+        let held = self.held.get_mut(&ReadySeq(holding.delivery.seq))?;
+        (held.holding == holding).then_some(held)
     }
 
     /// A gap in the numbers means that assignments are lost: the next heartbeat shows the scheduler
@@ -248,49 +281,68 @@ impl Agent {
         }
     }
 
-    fn handle_assignment(&mut self, assignment: Assignment, actions: &mut Vec<Action>) {
+    fn handle_assignment(
+        &mut self,
+        now: Duration,
+        assignment: Assignment,
+        actions: &mut Vec<Action>,
+    ) {
         let seq = ReadySeq(assignment.holding.delivery.seq);
         match self.held.get(&seq) {
             None => {}
             Some(held) if held.is_attempt_of(&assignment) => {
                 let note = Note::AlreadyHeld(assignment.id.clone());
                 actions.push(Action::Note(note));
-                return self.hold_anew(seq, assignment, actions);
+                return self.hold_anew(now, assignment, actions);
             }
             // Only a stream that was made anew gives one sequence to two tasks.
             Some(_) => self.forget(seq, actions),
         }
-        self.accept(seq, assignment, actions);
+        self.accept(now, assignment, actions);
     }
 
-    /// The same attempt is assigned again: what has become of it counts for the new holding.
-    fn hold_anew(&mut self, seq: ReadySeq, assignment: Assignment, actions: &mut Vec<Action>) {
+    /// The same attempt is assigned again: what has become of it counts for the new holding. It is to
+    /// run, so if it stands still it goes on.
+    fn hold_anew(&mut self, now: Duration, assignment: Assignment, actions: &mut Vec<Action>) {
+        let (holding, seq) = (
+            assignment.holding,
+            ReadySeq(assignment.holding.delivery.seq),
+        );
         let Some(held) = self.held.get_mut(&seq) else {
             return;
         };
-        if held.holding == assignment.holding {
+        if held.holding == holding {
             return;
         }
-        held.holding = assignment.holding;
+        held.holding = holding;
         match &mut held.place {
-            Place::Running(_) => {}
-            Place::Waiting(_, waiting) => waiting.holding = assignment.holding,
-            Place::Ended(number) => match self.outbox.remove(*number).map(|old| old.ending) {
-                Some(Ending::Returned { .. }) | None => {
+            Place::Begun(_) => self.resume(holding),
+            Place::Waiting(_, waiting) => {
+                waiting.holding = holding;
+                self.resume(holding);
+            }
+            Place::Ended(number) => match self.outbox.remove(*number) {
+                Some(Outcome {
+                    ending: Ending::Returned { .. },
+                    ..
+                })
+                | None => {
                     self.held.remove(&seq);
-                    self.accept(seq, assignment, actions);
+                    self.accept(now, assignment, actions);
                 }
-                Some(ending) => *number = self.outbox.push(assignment.holding, ending),
+                Some(old) => *number = self.outbox.push(holding, old.ran, old.ending),
             },
         }
+        self.fill(now, actions);
     }
 
-    fn accept(&mut self, seq: ReadySeq, assignment: Assignment, actions: &mut Vec<Action>) {
+    fn accept(&mut self, now: Duration, assignment: Assignment, actions: &mut Vec<Action>) {
         if self.held.len() >= HELD_MAX {
             actions.push(Action::Note(Note::Shed(assignment.id)));
             return;
         }
         let (holding, attempt) = (assignment.holding, assignment.attempt);
+        let seq = ReadySeq(holding.delivery.seq);
         let task = assignment.id.clone();
         let admission = match self.phase {
             Phase::Up => Ok(self.slots.admit(&assignment.kind, seq)),
@@ -300,8 +352,8 @@ impl Agent {
             | Phase::Gone => Err(STOPPING),
         };
         let place = match admission {
-            Ok(Admission::Begin) => self.begin(seq, assignment, actions),
-            Ok(Admission::Wait(ticket)) => Place::Waiting(ticket, Box::new(assignment)),
+            Ok(Admission::Begin) => self.begin(now, assignment, actions),
+            Ok(Admission::Wait(ticket)) => Place::Waiting(Some(ticket), Box::new(assignment)),
             Ok(Admission::Full) => self.hand_back(&task, holding, NO_ROOM, actions),
             Ok(Admission::UnknownKind) => self.hand_back(&task, holding, UNKNOWN_KIND, actions),
             Err(reason) => self.hand_back(&task, holding, reason, actions),
@@ -316,19 +368,21 @@ impl Agent {
     }
 
     /// Starts an attempt that has been given a slot.
-    fn begin(&mut self, seq: ReadySeq, assignment: Assignment, actions: &mut Vec<Action>) -> Place {
+    fn begin(&mut self, now: Duration, assignment: Assignment, actions: &mut Vec<Action>) -> Place {
         self.attempts_begun += 1;
         let attempt = AttemptNumber(self.attempts_begun);
-        let occupant = Occupant {
+        let begun = Begun {
             kind: assignment.kind.clone(),
-            seq: Some(seq),
+            seq: Some(ReadySeq(assignment.holding.delivery.seq)),
+            standing: Standing::Running,
+            stint: Stint::begun(now),
         };
-        self.attempts.insert(attempt, occupant);
+        self.attempts.insert(attempt, begun);
         actions.push(Action::Start {
             attempt,
             assignment,
         });
-        Place::Running(attempt)
+        Place::Begun(attempt)
     }
 
     fn hand_back(
@@ -340,7 +394,7 @@ impl Agent {
     ) -> Place {
         let task = task.clone();
         actions.push(Action::Note(Note::HandedBack { task, reason }));
-        Place::Ended(self.outbox.push(holding, returned(reason)))
+        Place::Ended(self.outbox.push(holding, Span::default(), returned(reason)))
     }
 
     /// Stops a delivery if it runs, and never speaks of it again.
@@ -350,108 +404,47 @@ impl Agent {
         };
         actions.push(Action::Note(Note::Revoked(held.task)));
         match held.place {
-            Place::Waiting(ticket, assignment) => self.slots.withdraw(&assignment.kind, ticket),
+            Place::Waiting(Some(ticket), waiting) => self.slots.withdraw(&waiting.kind, ticket),
+            Place::Waiting(None, _) => {}
             Place::Ended(number) => drop(self.outbox.remove(number)),
-            Place::Running(attempt) => {
-                let occupant = self.attempts.get_mut(&attempt);
-                occupant.expect("what runs occupies a slot").seq = None;
+            Place::Begun(attempt) => {
+                self.not_resume(attempt).seq = None;
                 actions.push(Action::Stop(attempt));
             }
         }
     }
 
-    fn handle_ended(&mut self, attempt: AttemptNumber, end: AttemptEnd, actions: &mut Vec<Action>) {
+    fn handle_ended(
+        &mut self,
+        now: Duration,
+        attempt: AttemptNumber,
+        ending: Ending,
+        ran: Span,
+        actions: &mut Vec<Action>,
+    ) {
         // Nothing: it was given up, and ended after all.
-        let Some(Occupant { kind, seq }) = self.attempts.remove(&attempt) else {
+        let Some(begun) = self.attempts.remove(&attempt) else {
             return;
         };
-        self.slots.leave(&kind);
-        if let Some(held) = seq.and_then(|seq| self.held.get_mut(&seq)) {
-            let ending = match end {
-                AttemptEnd::Ended(ending) => ending,
-                AttemptEnd::Stopped => returned(STOPPING),
-            };
-            held.place = Place::Ended(self.outbox.push(held.holding, ending));
+        self.vacate(&begun);
+        if let Some(held) = begun.seq.and_then(|seq| self.held.get_mut(&seq)) {
+            held.place = Place::Ended(self.outbox.push(held.holding, ran, ending));
         }
-        while let Some(seq) = self.slots.begin_next() {
-            self.begin_waiting(seq, actions);
-        }
+        self.fill(now, actions);
     }
 
-    fn begin_waiting(&mut self, seq: ReadySeq, actions: &mut Vec<Action>) {
-        let mut held = self.held.remove(&seq).expect("what waits is held");
-        if let Place::Waiting(_, assignment) = held.place {
-            held.place = self.begin(seq, *assignment, actions);
+    /// Frees what an attempt that is over had of the slots.
+    fn vacate(&mut self, begun: &Begun) {
+        match begun.standing {
+            Standing::Running => self.slots.leave(&begun.kind),
+            Standing::Resuming(ticket) => self.slots.withdraw(&begun.kind, ticket),
+            Standing::Suspended => {}
         }
-        self.held.insert(seq, held);
     }
 
     fn repeat_all(&mut self) {
         self.pulse.want();
         self.outbox.repeat_all();
-    }
-
-    fn handle_drain(&mut self, stop_at: Duration, actions: &mut Vec<Action>) {
-        if self.phase != Phase::Up {
-            return;
-        }
-        self.phase = Phase::Draining { stop_at };
-        self.pulse.want();
-        for held in self.held.values_mut() {
-            if let Place::Waiting(ticket, assignment) = &held.place {
-                self.slots.withdraw(&assignment.kind, *ticket);
-                let (task, reason) = (held.task.clone(), STOPPING);
-                actions.push(Action::Note(Note::HandedBack { task, reason }));
-                held.place = Place::Ended(self.outbox.push(held.holding, returned(STOPPING)));
-            }
-        }
-    }
-
-    fn stop_all(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        let give_up_at = now + self.stop_wait;
-        self.phase = Phase::Stopping { give_up_at };
-        actions.extend(self.attempts.keys().copied().map(Action::Stop));
-    }
-
-    /// What did not end although it was killed is handed back; the end of the process ends it.
-    fn give_up(&mut self, actions: &mut Vec<Action>) {
-        for (_, occupant) in std::mem::take(&mut self.attempts) {
-            self.slots.leave(&occupant.kind);
-            if let Some(held) = occupant.seq.and_then(|seq| self.held.get_mut(&seq)) {
-                actions.push(Action::Note(Note::GivenUp(held.task.clone())));
-                held.place = Place::Ended(self.outbox.push(held.holding, returned(STOPPING)));
-            }
-        }
-    }
-
-    fn try_leave(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        if let Phase::Draining { .. } | Phase::Stopping { .. } = self.phase
-            && self.attempts.is_empty()
-        {
-            let until = now + SETTLE_WAIT;
-            self.phase = Phase::Settling { until };
-        }
-        if let Phase::Settling { until } = self.phase
-            && (self.outbox.is_empty() || until <= now)
-        {
-            self.phase = Phase::Gone;
-            self.held.clear();
-            self.beat(actions);
-            actions.push(Action::Leave);
-        }
-    }
-
-    fn beat(&mut self, actions: &mut Vec<Action>) {
-        let state = match self.phase {
-            Phase::Up => WorkerState::Up,
-            Phase::Draining { .. } | Phase::Stopping { .. } | Phase::Settling { .. } => {
-                WorkerState::Draining
-            }
-            Phase::Gone => WorkerState::Gone,
-        };
-        let held = self.held.values().map(Accepted::as_held).collect();
-        let heartbeat = self.pulse.beat(state, self.seen, held);
-        actions.push(Action::Beat(heartbeat));
     }
 }
 
@@ -459,15 +452,13 @@ impl Accepted {
     fn is_attempt_of(&self, assignment: &Assignment) -> bool {
         self.task == assignment.id && self.attempt == assignment.attempt
     }
+}
 
-    fn as_held(&self) -> fleet::Held {
-        let stage = match self.place {
-            Place::Waiting(..) | Place::Running(_) => Stage::Running,
-            Place::Ended(_) => Stage::Ended,
-        };
-        fleet::Held {
-            holding: self.holding,
-            stage,
+impl AttemptEnd {
+    fn into_ending(self) -> Ending {
+        match self {
+            Self::Ended(ending) => ending,
+            Self::Stopped => returned(STOPPING),
         }
     }
 }

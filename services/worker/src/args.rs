@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use rota_service::{ConnectOptions, LogOptions};
-use rota_wire::Span;
+use rota_wire::{Cpu, Label, Memory, Span};
 
-use crate::identity::{Label, WorkerName};
+use crate::identity::WorkerName;
 
 /// The most slots of one worker.
 pub(crate) const SLOTS_MAX: u32 = 4_096;
@@ -57,6 +57,16 @@ pub struct Args {
     #[arg(long, env = "ROTA_WORKER_GRACE", value_name = "SPAN",
         default_value_t = GRACE, value_parser = Span::parse)]
     pub grace: Span,
+
+    /// Cores that it may give to attempts that ask for some, such as `4` or `500m`; by default all
+    ///
+    /// Of several workers on one machine each has its share only if it is told so.
+    #[arg(long, env = "ROTA_CPU", value_name = "CORES")]
+    pub cpu: Option<Cpu>,
+
+    /// Memory that it may give to attempts that ask for some, such as `8GiB`; by default all
+    #[arg(long, env = "ROTA_MEMORY", value_name = "BYTES")]
+    pub memory: Option<Memory>,
 
     /// What this worker carries, such as `gpu` or `zone=eu`; repeatable
     #[arg(long = "label", value_name = "KEY[=VALUE]")]
@@ -117,6 +127,7 @@ mod tests {
         assert_eq!(args.heartbeat, Span::from_ms(500));
         assert_eq!(args.grace, Span::from_secs(10));
         assert_eq!((args.slots, args.replicas, args.builtin), (None, 1, false));
+        assert_eq!((args.cpu, args.memory), (None, None));
     }
 
     #[test]
@@ -130,6 +141,8 @@ mod tests {
             ("--replicas", "2", "1, 3 or 5"),
             ("--name", "a b", "1 to 57"),
             ("--label", "zone=", "key or key=value"),
+            ("--cpu", "two", "cores such as 2, 0.5 or 500m"),
+            ("--memory", "1.5GiB", "bytes, with a unit"),
         ] {
             let told = parse(&[flag, bad]).expect_err("out of bounds");
             assert!(told.contains(rule), "{flag} {bad}: {told}");

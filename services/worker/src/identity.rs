@@ -1,4 +1,4 @@
-//! Who a worker is: its name, the id that it draws from it at each start, and its labels.
+//! Who a worker is: its name, and the id that it draws from it at each start.
 //!
 //! A process is one worker: started again it is another one, so that nobody takes what the new one
 //! says for the old one's word.
@@ -14,7 +14,6 @@ const SUFFIX_CHARS: usize = 6;
 const SUFFIX_ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 /// Room for a dash and the suffix behind the name.
 const NAME_BYTES_MAX: usize = ID_BYTES_MAX - 1 - SUFFIX_CHARS;
-const LABEL_BYTES_MAX: usize = 64;
 
 /// What a worker is called: 1 to 57 of `A-Z a-z 0-9 _ -`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,15 +23,6 @@ pub struct WorkerName(String);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a worker's name must be 1 to 57 of A-Z a-z 0-9 _ -")]
 pub struct InvalidName;
-
-/// What a worker carries: a key, or a key and a value, such as `gpu` or `zone=eu`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Label(String);
-
-/// Why a text is not a label.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a label must be a key or key=value, each of A-Z a-z 0-9 _ - ., at most 64 bytes in all")]
-pub struct InvalidLabel;
 
 impl WorkerName {
     /// The name of the machine, as far as the rules for names allow.
@@ -81,34 +71,6 @@ impl fmt::Display for WorkerName {
     }
 }
 
-impl Label {
-    /// As text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Label {
-    type Err = InvalidLabel;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let part = |part: &str| !part.is_empty() && part.chars().all(|c| is_id_char(c) || c == '.');
-        let good = match text.split_once('=') {
-            None => part(text),
-            Some((key, value)) => part(key) && part(value),
-        };
-        let good = good && text.len() <= LABEL_BYTES_MAX;
-        good.then(|| Self(text.to_owned())).ok_or(InvalidLabel)
-    }
-}
-
-impl fmt::Display for Label {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 fn is_id_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_' || c == '-'
 }
@@ -151,25 +113,6 @@ mod tests {
             let made = WorkerName::of_host(host);
             assert_eq!(made.to_string(), name, "{host}");
             assert_eq!(made.to_string().parse(), Ok(made));
-        }
-    }
-
-    #[test]
-    fn a_label_is_a_key_or_a_key_and_a_value() {
-        for good in ["gpu", "zone=eu", "cuda=12.4", &"k".repeat(64)] {
-            assert!(good.parse::<Label>().is_ok(), "{good}");
-        }
-        for bad in [
-            "",
-            "=",
-            "=eu",
-            "zone=",
-            "a=b=c",
-            "a,b",
-            "a b",
-            &"k".repeat(65),
-        ] {
-            assert_eq!(bad.parse::<Label>(), Err(InvalidLabel), "{bad}");
         }
     }
 }

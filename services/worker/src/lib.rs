@@ -94,7 +94,7 @@ pub use handler::failure::Failure;
 pub use handler::registry::{Entry, HandlerKind, Limits, Registry, RegistryError};
 pub use handler::task::{Task, TaskParts};
 pub use handler::{Handler, HandlerFuture};
-pub use identity::{InvalidLabel, InvalidName, Label, WorkerName};
+pub use identity::{InvalidName, WorkerName};
 pub use rota_service::Shutdown;
 pub use rota_wire::Kind;
 pub use service::run;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rota_bus::{Bus, BusOptions, StreamOptions};
 use rota_service::{LogOptions, Shutdown, parse_args};
 use rota_wire::fleet::KindCapacity;
-use rota_wire::{Micros, Span, WorkerId};
+use rota_wire::{Label, Micros, Resources, Span, WorkerId};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
 
@@ -21,7 +21,7 @@ use crate::agent::{Agent, Profile};
 use crate::args::Args;
 use crate::attempt::KILLED_WAIT_MAX;
 use crate::handler::registry::Registry;
-use crate::identity::{Label, WorkerName};
+use crate::identity::WorkerName;
 pub use builder::WorkerBuilder;
 pub use error::{BuildError, RunError};
 
@@ -37,6 +37,7 @@ pub struct Worker {
     slots: u32,
     heartbeat: Span,
     grace: Duration,
+    resources: Resources,
     labels: Vec<Label>,
     registry: Registry,
     log: Option<LogOptions>,
@@ -122,7 +123,8 @@ impl Worker {
             interval: self.heartbeat,
             slots: self.slots,
             kinds: kinds.collect(),
-            labels: self.labels.iter().map(Label::to_string).collect(),
+            resources: self.resources,
+            labels: self.labels.clone(),
         }
     }
 
@@ -137,6 +139,8 @@ impl Worker {
             server = bus.server(),
             worker = %profile.worker,
             slots = profile.slots,
+            cpu = %profile.resources.cpu,
+            memory = %profile.resources.memory,
             kinds = kinds.join(","),
             "working"
         );

@@ -182,7 +182,7 @@ impl fmt::Display for Cpu {
 impl fmt::Display for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
-        let whole = |shift: u32| self.0 > 0 && self.0 % (1 << shift) == 0;
+        let whole = |shift: u32| self.0 > 0 && self.0.is_multiple_of(1 << shift);
         match units.into_iter().find(|(_, shift)| whole(*shift)) {
             Some((unit, shift)) => write!(f, "{}{unit}", self.0 >> shift),
             None => write!(f, "{}", self.0),

@@ -6,6 +6,7 @@
 //! - `front_door`: submitting with nothing but NATS, ids, what a result and a command are told
 //! - `attempts`: failures, retries, time limits, dead letters
 //! - `order`: which task runs next, and where
+//! - `preemption`: suspended attempts, and what tasks need of a worker
 //! - `workers`: killed, paused, drained and poisoned workers
 //! - `services`: the scheduler, the submitter and the server killed under load
 //! - `lanes`: what a new leader learns of the queue
@@ -19,6 +20,7 @@ mod attempts;
 mod front_door;
 mod lanes;
 mod order;
+mod preemption;
 mod refusals;
 mod services;
 mod wire;

@@ -182,7 +182,12 @@ async fn a_task_that_kills_its_workers_becomes_a_dead_letter_and_the_innocent_co
 }
 
 /// Starts a worker, and waits until the scheduler knows it.
-async fn joined(rota: &Installation, scheduler: &Process, name: &str, flags: &[&str]) -> Process {
+pub(crate) async fn joined(
+    rota: &Installation,
+    scheduler: &Process,
+    name: &str,
+    flags: &[&str],
+) -> Process {
     let worker = rota.worker(name, flags);
     let joined = format!("worker={name}-");
     scheduler.until_said(&joined, LIMIT).await;
@@ -214,7 +219,7 @@ async fn until_said_times(process: &Process, text: &str, times: usize) {
     .await;
 }
 
-fn ran_on(result: &TaskResult, name: &str) -> bool {
+pub(crate) fn ran_on(result: &TaskResult, name: &str) -> bool {
     let worker = result.worker.as_ref().expect("somebody ran it");
     let named = worker.as_str().strip_prefix(name);
     named.is_some_and(|suffix| suffix.starts_with('-'))

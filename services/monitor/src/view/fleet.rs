@@ -47,6 +47,7 @@ struct Member {
     state: WorkerState,
     slots: u32,
     running: u32,
+    suspended: u32,
     holding: u32,
     kinds: BTreeSet<Kind>,
     machine: MachineLoad,
@@ -71,6 +72,8 @@ pub(crate) struct Figures {
     pub(crate) silent: u32,
     /// Attempts that run.
     pub(crate) running: u64,
+    /// Attempts that stand still, to go on later.
+    pub(crate) suspended: u64,
     pub(crate) slots: Load,
     pub(crate) cpu: Load,
     pub(crate) memory: Load,
@@ -189,10 +192,10 @@ pub(crate) enum Service {
 
 impl Member {
     fn new(now: Duration, heartbeat: Heartbeat) -> Self {
-        let running = heartbeat
-            .held
-            .iter()
-            .filter(|held| held.stage == Stage::Running);
+        let held = &heartbeat.held;
+        let at = |stage| count(held.iter().filter(|held| held.stage == stage).count());
+        let (running, suspended) = (at(Stage::Running), at(Stage::Suspended));
+        let holding = count(held.len());
         let kinds = heartbeat.kinds.into_iter().take(KINDS_MAX);
         Self {
             newest: (heartbeat.started, heartbeat.number),
@@ -203,8 +206,9 @@ impl Member {
                 .clamp(INTERVAL_MIN, INTERVAL_MAX),
             state: heartbeat.state,
             slots: heartbeat.slots,
-            running: count(running.count()),
-            holding: count(heartbeat.held.len()),
+            running,
+            suspended,
+            holding,
             kinds: kinds.map(|capacity| capacity.kind).collect(),
             machine: heartbeat.machine,
             silence: Silence::Untold,
@@ -227,6 +231,7 @@ impl Member {
     fn add_to(&self, figures: &mut Figures) {
         figures.workers += 1;
         figures.running += u64::from(self.running);
+        figures.suspended += u64::from(self.suspended);
         let slots = match self.state {
             WorkerState::Up | WorkerState::Gone => self.slots,
             // Its empty slots are not free: nobody can have them.

@@ -8,7 +8,7 @@ use super::backlog::KindWaiting;
 use super::fleet::{Figures, Service};
 use super::flow::Rate;
 use super::leadership::Leader;
-use super::tally::Since;
+use super::tally::{Declared, Since};
 use crate::utilisation::Load;
 
 /// The longest queues are named, the others counted.
@@ -35,6 +35,8 @@ pub(crate) struct Summary {
     pub(crate) since: Since,
     /// What the workers add up to.
     pub(crate) fleet: Figures,
+    /// What they declare, and what of it is promised.
+    pub(crate) declared: Declared,
     pub(crate) leader: Leader,
 }
 
@@ -63,6 +65,7 @@ impl Summary {
             && self.at_the_door.unwrap_or(0) == 0
             && self.waiting == Some(0)
             && self.fleet.running == 0
+            && self.fleet.suspended == 0
             && self.since == Since::default();
         is_quiet.then_some(Standing {
             workers: self.fleet.workers,
@@ -118,6 +121,8 @@ impl Summary {
             let (taken, all) = (slots.demand(), slots.capacity());
             write!(f, "  slots {taken}/{all} used {used} free {free}")?;
         }
+        write_declared(f, "cpu", self.declared.cpu)?;
+        write_declared(f, "memory", self.declared.memory)?;
         write_share(f, "cpu", cpu)?;
         write_share(f, "memory", memory)?;
         write!(f, "  workers {workers}")?;
@@ -140,6 +145,9 @@ impl fmt::Display for Summary {
             PerSecond(self.out_rate)
         )?;
         write!(f, "  running {}", self.fleet.running)?;
+        if self.fleet.suspended > 0 {
+            write!(f, "  suspended {}", self.fleet.suspended)?;
+        }
         if let Some(count @ 1..) = self.at_the_door {
             write!(f, "  at the door {count}")?;
         }
@@ -149,12 +157,23 @@ impl fmt::Display for Summary {
             write!(f, "  dead {}", self.since.dead)?;
         }
         write!(f, "  redelivered {}", self.since.redelivered)?;
+        if self.since.preempted > 0 {
+            write!(f, "  preempted {}", self.since.preempted)?;
+        }
         self.write_workers(f)?;
         match self.leader {
             Leader::Absent => write!(f, "  no leader"),
             Leader::Unknown | Leader::Leading(_) => Ok(()),
         }
     }
+}
+
+/// What is promised is known exactly.
+fn write_declared(f: &mut fmt::Formatter<'_>, name: &str, load: Load) -> fmt::Result {
+    load.shares().map_or(Ok(()), |shares| {
+        let (used, free) = (Percent(shares.used_permille), Percent(shares.free_permille));
+        write!(f, "  declared {name} used {used} free {free}")
+    })
 }
 
 fn write_share(f: &mut fmt::Formatter<'_>, name: &str, load: Load) -> fmt::Result {
@@ -257,6 +276,7 @@ mod tests {
             kinds_more: 0,
             since: Since::default(),
             fleet: Figures::default(),
+            declared: Declared::default(),
             leader: Leader::Leading(Term(3)),
         }
     }
@@ -316,6 +336,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_declared_suspended_and_preempted_is_told_where_there_is_any() {
+        let mut summary = busy();
+        summary.fleet.suspended = 2;
+        summary.since.preempted = 5;
+        summary.declared.cpu = load(8_000, 3_000);
+        summary.declared.memory = load(16, 4);
+        let line = summary.to_string();
+        for told in [
+            "running 14  suspended 2  waiting",
+            "redelivered 0  preempted 5  slots",
+            "free 12.5%  declared cpu used 37.5% free 62.5%  declared memory used 25% free 75%  cpu 63%",
+        ] {
+            assert!(line.contains(told), "{told}: {line}");
+        }
+    }
+
+    #[test]
     fn a_kind_that_nobody_handles_is_marked_and_further_kinds_are_counted() {
         let mut summary = busy();
         summary.kinds[1].workers = Service::NoWorker;
@@ -342,12 +379,13 @@ mod tests {
     #[test]
     fn only_an_interval_in_which_nothing_happens_is_quiet() {
         assert!(quiet().quiet_standing().is_some());
-        let changes: [fn(&mut Summary); 7] = [
+        let changes: [fn(&mut Summary); 8] = [
             |s| s.in_rate = rate(1),
             |s| s.out_rate = rate(1),
             |s| s.at_the_door = Some(1),
             |s| s.waiting = Some(1),
             |s| s.fleet.running = 1,
+            |s| s.fleet.suspended = 1,
             |s| s.since.failed = 1,
             |s| s.waiting = None,
         ];

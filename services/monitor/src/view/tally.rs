@@ -6,6 +6,8 @@
 use rota_wire::Term;
 use rota_wire::event::Counts;
 
+use crate::utilisation::Load;
+
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     last: Option<Counts>,
@@ -18,6 +20,15 @@ pub(crate) struct Since {
     pub(crate) failed: u64,
     pub(crate) dead: u64,
     pub(crate) redelivered: u64,
+    /// Running attempts that were suspended.
+    pub(crate) preempted: u64,
+}
+
+/// What the workers declare, and what of it is promised to attempts, by the leader's last count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Declared {
+    pub(crate) cpu: Load,
+    pub(crate) memory: Load,
 }
 
 impl Tally {
@@ -45,6 +56,21 @@ impl Tally {
             .saturating_sub(before.failed_attempts);
         since.dead += counts.dead.saturating_sub(before.dead);
         since.redelivered += counts.redelivered.saturating_sub(before.redelivered);
+        since.preempted += counts.preempted.saturating_sub(before.preempted);
+    }
+
+    /// Nothing of either while nobody has counted.
+    pub(super) fn declared(&self) -> Declared {
+        let mut declared = Declared::default();
+        if let Some(Counts {
+            resources, demand, ..
+        }) = self.last
+        {
+            let (cpu, memory) = (resources.cpu.0, resources.memory.0);
+            declared.cpu.add(cpu.into(), demand.cpu.0.into());
+            declared.memory.add(memory, demand.memory.0);
+        }
+        declared
     }
 
     /// What was counted, once.
@@ -55,18 +81,39 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
+    use rota_wire::{Cpu, Memory, Resources};
+
     use super::*;
 
-    const fn counts(term: u64, failed_attempts: u64) -> Counts {
+    fn counts(term: u64, failed_attempts: u64) -> Counts {
         Counts {
             term: Term(term),
-            assigned: 0,
-            completed: 0,
             failed_attempts,
-            dead: 0,
-            redelivered: 0,
-            in_memory: 0,
+            ..Counts::default()
         }
+    }
+
+    #[test]
+    fn what_is_declared_and_promised_is_the_leaders_last_word() {
+        let mut tally = Tally::default();
+        assert_eq!(tally.declared().cpu.shares(), None);
+        let amount = |cpu, memory| Resources {
+            cpu: Cpu(cpu),
+            memory: Memory(memory),
+        };
+        for demand in [amount(8_000, 0), amount(3_000, 4)] {
+            tally.handle_counts(Counts {
+                resources: amount(8_000, 16),
+                demand,
+                ..counts(7, 0)
+            });
+        }
+        let free = |load: Load| load.shares().map(|shares| shares.free_permille);
+        let declared = tally.declared();
+        assert_eq!(
+            (free(declared.cpu), free(declared.memory)),
+            (Some(625), Some(750))
+        );
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use rota_bus::LaneState;
 use rota_wire::event::{Counts, RedeliveryCause, TimedEvent};
 use rota_wire::fleet::{Held, KindCapacity, MachineLoad, Stage, WorkerState};
-use rota_wire::{Delivery, Holding, Lane, Micros, Priority, Span, TaskId, Term, WorkerId};
+use rota_wire::{
+    Delivery, Holding, Lane, Micros, Priority, Resources, Span, TaskId, Term, WorkerId,
+};
 
 use super::*;
 
@@ -94,6 +96,7 @@ fn heartbeat(name: &str, number: u64) -> Heartbeat {
         interval: Span::from_secs(1),
         state: WorkerState::Up,
         slots: 8,
+        resources: Resources::NONE,
         kinds: vec![KindCapacity {
             kind: kind("echo"),
             concurrency: None,
@@ -112,6 +115,7 @@ fn held(stage: Stage, count: u64) -> impl Iterator<Item = Held> {
             delivery: Delivery { seq, count: 1 },
         },
         stage,
+        ran: Span::default(),
     })
 }
 

@@ -18,6 +18,10 @@ pub(crate) enum Action {
     },
     /// End this attempt; its end is still awaited.
     Stop(AttemptNumber),
+    /// Make this attempt stand still.
+    Suspend(AttemptNumber),
+    /// Let this attempt go on.
+    Resume(AttemptNumber),
     /// Read in the lease which term leads, and tell it.
     AskTerm,
     /// Send a heartbeat, the load of the machine filled in.
@@ -60,6 +64,10 @@ pub(crate) enum Note {
     },
     /// A delivery was not taken because too many outcomes are not settled.
     Shed(TaskId),
+    /// A delivery gives its slot away for a while.
+    Suspended(TaskId),
+    /// A delivery has a slot again.
+    Resumed(TaskId),
     /// A delivery belongs to another worker now.
     Revoked(TaskId),
     /// An attempt did not end although it was killed; its delivery was handed back.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use rota_wire::Term;
 use rota_wire::dispatch::{Assign, Ending};
 use rota_wire::fleet::RollCall;
+use rota_wire::{Span, Term};
 
 /// Names a message of ROTA_READY.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +29,8 @@ pub(crate) enum Event {
     AttemptEnded {
         /// Which.
         attempt: AttemptNumber,
+        /// How long it ran, suspensions left out.
+        ran: Span,
         /// How.
         end: AttemptEnd,
     },

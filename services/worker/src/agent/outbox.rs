@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use rota_wire::Holding;
 use rota_wire::dispatch::{Ending, Outcome};
+use rota_wire::{Holding, Span};
 
 /// An outcome that is not settled is reported again after so long.
 pub(super) const REPEAT_EVERY: Duration = Duration::from_secs(1);
@@ -36,12 +36,13 @@ struct Unsettled {
 
 impl Outbox {
     /// Adds an outcome, to be reported at once, and gives its number.
-    pub(super) fn push(&mut self, holding: Holding, ending: Ending) -> u64 {
+    pub(super) fn push(&mut self, holding: Holding, ran: Span, ending: Ending) -> u64 {
         self.numbers_used += 1;
         let number = self.numbers_used;
         let outcome = Outcome {
             number,
             holding,
+            ran,
             ending,
         };
         let repeat_at = None;
@@ -49,6 +50,12 @@ impl Outbox {
             .insert(number, Unsettled { outcome, repeat_at });
         self.due.insert(number);
         number
+    }
+
+    /// How long the attempt ran whose outcome this is; nothing once it is settled.
+    pub(super) fn ran(&self, number: u64) -> Option<Span> {
+        let unsettled = self.unsettled.get(&number)?;
+        Some(unsettled.outcome.ran)
     }
 
     /// Takes an outcome out, because it is settled or does not matter any more.
@@ -132,6 +139,7 @@ mod tests {
     use super::*;
 
     const START: Duration = Duration::from_secs(100);
+    const RAN: Span = Span::from_ms(7);
 
     fn holding(seq: u64) -> Holding {
         Holding {
@@ -148,7 +156,7 @@ mod tests {
     #[test]
     fn an_outcome_is_repeated_each_second_until_it_is_settled() {
         let mut outbox = Outbox::default();
-        let number = outbox.push(holding(7), Ending::Stored);
+        let number = outbox.push(holding(7), RAN, Ending::Stored);
         assert_eq!(numbers(outbox.take_frame(START)), [number]);
         for round in 1..=3 {
             let due = START + REPEAT_EVERY * round;
@@ -169,17 +177,17 @@ mod tests {
     #[test]
     fn numbers_are_not_used_again() {
         let mut outbox = Outbox::default();
-        let first = outbox.push(holding(1), Ending::Stored);
+        let first = outbox.push(holding(1), RAN, Ending::Stored);
         outbox.remove(first);
-        assert!(outbox.push(holding(1), Ending::Stored) > first);
+        assert!(outbox.push(holding(1), RAN, Ending::Stored) > first);
     }
 
     #[test]
     fn all_can_be_repeated_at_once_and_each_only_once() {
         let mut outbox = Outbox::default();
-        let first = outbox.push(holding(1), Ending::Stored);
+        let first = outbox.push(holding(1), RAN, Ending::Stored);
         outbox.take_frame(START);
-        let second = outbox.push(holding(2), Ending::Stored);
+        let second = outbox.push(holding(2), RAN, Ending::Stored);
         outbox.repeat_all();
         assert_eq!(numbers(outbox.take_frame(START)), [first, second]);
         outbox.handle_timeout(START + REPEAT_EVERY);
@@ -194,7 +202,7 @@ mod tests {
     fn a_frame_holds_at_most_512_outcomes() {
         let mut outbox = Outbox::default();
         for seq in 0..1_030 {
-            outbox.push(holding(seq), Ending::Stored);
+            outbox.push(holding(seq), RAN, Ending::Stored);
         }
         let frames = std::iter::from_fn(|| outbox.take_frame(START).map(|frame| frame.len()));
         assert_eq!(frames.collect::<Vec<_>>(), [512, 512, 6]);
@@ -209,7 +217,7 @@ mod tests {
             FRAME_BYTES_MAX / 2,
         ] {
             let reason = "x".repeat(bytes);
-            outbox.push(holding(bytes as u64), Ending::Returned { reason });
+            outbox.push(holding(bytes as u64), RAN, Ending::Returned { reason });
         }
         let frames = std::iter::from_fn(|| outbox.take_frame(START).map(|frame| frame.len()));
         assert_eq!(frames.collect::<Vec<_>>(), [1, 1, 1]);

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use rota_wire::fleet::{FrameMark, Heartbeat, Held, KindCapacity, MachineLoad, WorkerState};
-use rota_wire::{Micros, Span, WorkerId};
+use rota_wire::{Label, Micros, Resources, Span, WorkerId};
 
 /// What a worker is, for as long as it lives.
 #[derive(Debug, Clone)]
@@ -16,7 +16,9 @@ pub(crate) struct Profile {
     pub(crate) interval: Span,
     pub(crate) slots: u32,
     pub(crate) kinds: Vec<KindCapacity>,
-    pub(crate) labels: Vec<String>,
+    /// What it may give to attempts that ask for cores or memory.
+    pub(crate) resources: Resources,
+    pub(crate) labels: Vec<Label>,
 }
 
 #[derive(Debug)]
@@ -87,6 +89,7 @@ impl Pulse {
             interval: self.profile.interval,
             state,
             slots: self.profile.slots,
+            resources: self.profile.resources,
             kinds: self.profile.kinds.clone(),
             labels: self.profile.labels.clone(),
             seen,

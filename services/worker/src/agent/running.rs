@@ -12,7 +12,7 @@ use rota_bus::{Bus, Expect, Link, Message, StoreError, Stored};
 use rota_service::chain;
 use rota_wire::dispatch::{Assignment, Ending, Failure, Retry};
 use rota_wire::result::{FinalState, TaskResult};
-use rota_wire::{Micros, TaskId, WorkerId};
+use rota_wire::{Micros, Span, TaskId, WorkerId};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
@@ -37,11 +37,12 @@ pub(crate) struct Runner {
     store_trouble: Mutex<Throttle>,
 }
 
-/// When an attempt ran.
+/// When an attempt ran, and how long, suspensions left out.
 #[derive(Debug, Clone, Copy)]
 struct Times {
     started: Micros,
     finished: Micros,
+    ran: Span,
 }
 
 impl Runner {
@@ -56,19 +57,39 @@ impl Runner {
         }
     }
 
-    /// Runs one attempt to its end.
-    pub(super) async fn run(&self, assignment: Assignment, control: &AttemptControl) -> AttemptEnd {
+    /// Runs one attempt to its end, and tells how long it ran.
+    pub(super) async fn run(
+        &self,
+        assignment: Assignment,
+        control: &AttemptControl,
+    ) -> (Span, AttemptEnd) {
         let entry = self.registry.entry(&assignment.kind);
         let entry = entry.expect("only kinds of the registry are given a slot");
         let started = Micros::now();
         let ended = crate::attempt::run(entry, task_of(&assignment), control).await;
-        let finished = Micros::now();
-        let times = Times { started, finished };
+        let times = Times {
+            started,
+            finished: Micros::now(),
+            ran: span_of(ended.ran),
+        };
         log_end(&assignment, &ended);
+        (
+            times.ran,
+            self.conclude(&assignment, ended, times, control).await,
+        )
+    }
+
+    async fn conclude(
+        &self,
+        assignment: &Assignment,
+        ended: Ended,
+        times: Times,
+        control: &AttemptControl,
+    ) -> AttemptEnd {
         match ended.verdict {
             Verdict::Stopped => AttemptEnd::Stopped,
             Verdict::Completed(output) => {
-                let result = self.result(&assignment, ended.exit, times);
+                let result = self.result(assignment, ended.exit, times);
                 self.store(result, output, control).await
             }
             Verdict::Failed { retry, reason } => AttemptEnd::Ended(Ending::Failed(Failure {
@@ -94,6 +115,8 @@ impl Runner {
             submitted: Some(assignment.submitted),
             started: Some(times.started),
             finished: times.finished,
+            ran: Some(times.ran),
+            estimate: assignment.estimate,
             traceparent: assignment.traceparent.clone(),
         }
     }
@@ -174,6 +197,11 @@ async fn wait_to_store_again(pause: Duration, link: &mut watch::Receiver<Link>) 
     sleep(pause).await;
     // An error means that the connection is closed for good, which ends the worker.
     let _ = link.wait_for(|link| link.up).await;
+}
+
+/// In whole milliseconds, as it is told.
+pub(super) fn span_of(ran: Duration) -> Span {
+    Span::from_ms(u64::try_from(ran.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn task_of(assignment: &Assignment) -> Task {

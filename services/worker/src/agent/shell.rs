@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! assign, roll call ─┐                         ┌─► heartbeat, report
-//! ended attempts ────┼─► Agent ─► actions ─────┼─► start, stop
+//! ended attempts ────┼─► Agent ─► actions ─────┼─► start, stop, suspend, resume
 //! clock, link, drain ┘                         └─► log
 //! ```
 //!
@@ -23,7 +23,7 @@ use rota_service::{Shutdown, chain};
 use rota_wire::dispatch::{Assign, Assignment};
 use rota_wire::fleet::{Heartbeat, RollCall};
 use rota_wire::frame::{self, Frame};
-use rota_wire::{Term, WorkerId};
+use rota_wire::{Span, Term, WorkerId};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
@@ -39,7 +39,7 @@ use crate::worker::RunError;
 /// Frames taken in one turn. Their tasks are bounded by the slots and the queue behind them.
 const TURN_FRAMES_MAX: usize = 64;
 
-type Ended = (AttemptNumber, AttemptEnd);
+type Ended = (AttemptNumber, Span, AttemptEnd);
 
 /// The worker in action.
 pub(crate) struct Shell {
@@ -196,9 +196,9 @@ impl Shell {
 
     fn handle_ended(&mut self, ended: Result<Ended, JoinError>) -> Result<(), RunError> {
         // A handler's panic is caught where it runs: this one is our own mistake.
-        let (attempt, end) = ended.map_err(RunError::AttemptLost)?;
+        let (attempt, ran, end) = ended.map_err(RunError::AttemptLost)?;
         self.controls.remove(&attempt);
-        self.tell(Event::AttemptEnded { attempt, end });
+        self.tell(Event::AttemptEnded { attempt, ran, end });
         Ok(())
     }
 
@@ -211,11 +211,9 @@ impl Shell {
                     attempt,
                     assignment,
                 } => self.start(attempt, assignment),
-                Action::Stop(attempt) => {
-                    if let Some(control) = self.controls.get(&attempt) {
-                        control.stop();
-                    }
-                }
+                Action::Stop(attempt) => self.steer(attempt, AttemptControl::stop),
+                Action::Suspend(attempt) => self.steer(attempt, AttemptControl::suspend),
+                Action::Resume(attempt) => self.steer(attempt, AttemptControl::resume),
                 Action::AskTerm => {
                     self.asking.spawn(read_term(self.bus.clone()));
                 }
@@ -240,8 +238,17 @@ impl Shell {
         let control = AttemptControl::new();
         self.controls.insert(attempt, control.clone());
         let runner = Arc::clone(&self.runner);
-        let running = async move { (attempt, runner.run(assignment, &control).await) };
-        self.attempts.spawn(running);
+        self.attempts.spawn(async move {
+            let (ran, end) = runner.run(assignment, &control).await;
+            (attempt, ran, end)
+        });
+    }
+
+    /// One that has ended meanwhile has no control any more.
+    fn steer(&self, attempt: AttemptNumber, order: fn(&AttemptControl)) {
+        if let Some(control) = self.controls.get(&attempt) {
+            order(control);
+        }
     }
 
     async fn beat(&mut self, mut heartbeat: Heartbeat) {
@@ -303,6 +310,8 @@ fn log(note: &Note) {
         Note::AlreadyHeld(task) => debug!(%task, "assigned again, kept as it is"),
         Note::HandedBack { task, reason } => info!(%task, reason, "handed back"),
         Note::Shed(task) => warn!(%task, "not taken: too many outcomes are not settled"),
+        Note::Suspended(task) => debug!(%task, "suspended"),
+        Note::Resumed(task) => debug!(%task, "resumed"),
         Note::Revoked(task) => info!(%task, "revoked"),
         Note::GivenUp(task) => warn!(%task, "attempt does not end, handed back"),
     }

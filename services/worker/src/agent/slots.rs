@@ -1,10 +1,12 @@
 //! Which attempts may begin now, and which wait for a slot.
 //!
 //! Pure. The scheduler assigns no more than there are free slots, as far as it knows; an attempt that
-//! was revoked occupies its slot until it has ended, so now and then something has to wait here.
+//! was revoked occupies its slot until it has ended, so now and then something has to wait here. So may
+//! one that was suspended and is to go on.
 //!
 //! What must hold: no more attempts run than there are slots, none of a kind more than its own limit;
-//! of what may begin, the oldest does; and no more than [`Slots::waiting_max`] wait.
+//! of what may begin, the oldest does, and what is to go on before what is new; of what is new, no more
+//! than [`Slots::waiting_max`] wait. Those that are to go on are all held already, which bounds them.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +20,10 @@ use super::ReadySeq;
 pub(super) struct Slots {
     slots: u32,
     busy: u32,
+    /// All that wait.
     waiting: usize,
+    /// Those of them that have not begun.
+    new_waiting: usize,
     waiting_max: usize,
     next_ticket: u64,
     kinds: BTreeMap<Kind, KindSlots>,
@@ -32,9 +37,19 @@ struct KindSlots {
     waiting: BTreeMap<Ticket, ReadySeq>,
 }
 
-/// A place in the queue; a lower one was given out earlier.
+/// A place in the queue; a lower one is served earlier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Ticket(u64);
+pub(super) struct Ticket {
+    turn: Turn,
+    number: u64,
+}
+
+/// Whose turn it is first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Turn {
+    Resumed,
+    New,
+}
 
 /// What becomes of an attempt that wants a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +78,7 @@ impl Slots {
             slots,
             busy: 0,
             waiting: 0,
+            new_waiting: 0,
             waiting_max: slots as usize * 2 + 64,
             next_ticket: 0,
             kinds: kinds.collect(),
@@ -79,34 +95,47 @@ impl Slots {
             books.busy += 1;
             return Admission::Begin;
         }
-        if self.waiting >= self.waiting_max {
+        if self.new_waiting >= self.waiting_max {
             return Admission::Full;
         }
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
-        self.waiting += 1;
-        books.waiting.insert(ticket, seq);
-        Admission::Wait(ticket)
+        Admission::Wait(self.enqueue(kind, seq, Turn::New))
     }
 
-    /// Gives a free slot to the oldest that waits and may begin.
+    /// Gives one that is to go on a place in the queue, before all that are new.
+    pub(super) fn queue_resumed(&mut self, kind: &Kind, seq: ReadySeq) -> Ticket {
+        self.enqueue(kind, seq, Turn::Resumed)
+    }
+
+    fn enqueue(&mut self, kind: &Kind, seq: ReadySeq, turn: Turn) -> Ticket {
+        let number = self.next_ticket;
+        let ticket = Ticket { turn, number };
+        self.next_ticket += 1;
+        self.waiting += 1;
+        self.new_waiting += usize::from(turn == Turn::New);
+        let books = self.kinds.get_mut(kind);
+        let books = books.expect("only an attempt of a known kind waits");
+        books.waiting.insert(ticket, seq);
+        ticket
+    }
+
+    /// Gives a free slot to the first that waits and may begin.
     pub(super) fn begin_next(&mut self) -> Option<ReadySeq> {
         if self.waiting == 0 || self.busy >= self.slots {
             return None;
         }
         let able = self.kinds.values_mut().filter(|books| books.may_begin());
-        let oldest = able
+        let first = able
             .filter_map(|books| Some((*books.waiting.first_key_value()?.0, books)))
             .min_by_key(|(ticket, _)| *ticket);
-        let (_, books) = oldest?;
-        let (_, seq) = books.waiting.pop_first()?;
+        let (_, books) = first?;
+        let (ticket, seq) = books.waiting.pop_first()?;
         books.busy += 1;
         self.busy += 1;
-        self.waiting -= 1;
+        self.forget(ticket);
         Some(seq)
     }
 
-    /// An attempt has ended.
+    /// An attempt has ended, or stands still.
     pub(super) fn leave(&mut self, kind: &Kind) {
         let books = self.kinds.get_mut(kind);
         let books = books.expect("only an attempt of a known kind is given a slot");
@@ -118,8 +147,13 @@ impl Slots {
     pub(super) fn withdraw(&mut self, kind: &Kind, ticket: Ticket) {
         let books = self.kinds.get_mut(kind);
         if books.is_some_and(|books| books.waiting.remove(&ticket).is_some()) {
-            self.waiting -= 1;
+            self.forget(ticket);
         }
+    }
+
+    fn forget(&mut self, ticket: Ticket) {
+        self.waiting -= 1;
+        self.new_waiting -= usize::from(ticket.turn == Turn::New);
     }
 
     /// The most that may wait.
@@ -218,6 +252,27 @@ mod tests {
             Some(ReadySeq(2)),
             "the first was withdrawn"
         );
+    }
+
+    #[test]
+    fn what_is_to_go_on_goes_before_what_is_new_and_is_never_too_much() {
+        let mut slots = slots(1, &[("a", None)]);
+        assert_eq!(slots.admit(&kind("a"), ReadySeq(1)), Admission::Begin);
+        for seq in 0..slots.waiting_max() as u64 {
+            waits(slots.admit(&kind("a"), ReadySeq(100 + seq)));
+        }
+        slots.queue_resumed(&kind("a"), ReadySeq(7));
+        let withdrawn = slots.queue_resumed(&kind("a"), ReadySeq(5));
+        slots.queue_resumed(&kind("a"), ReadySeq(6));
+        slots.withdraw(&kind("a"), withdrawn);
+        assert_eq!(slots.admit(&kind("a"), ReadySeq(999)), Admission::Full);
+        let mut order = Vec::new();
+        for _ in 0..3 {
+            slots.leave(&kind("a"));
+            order.extend(slots.begin_next());
+        }
+        assert_eq!(order, [ReadySeq(7), ReadySeq(6), ReadySeq(100)]);
+        waits(slots.admit(&kind("a"), ReadySeq(999)));
     }
 
     #[test]

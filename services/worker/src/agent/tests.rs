@@ -1,16 +1,21 @@
 //! The rules of delivery on the worker's side, one by one.
 
-use bytes::Bytes;
-use proptest::prelude::*;
-use rota_wire::dispatch::{Failure, Outcome, Retry};
-use rota_wire::fleet::{Heartbeat, Held, KindCapacity, RollCall};
-use rota_wire::{Delivery, Micros, Span, Term, WorkerId};
+mod properties;
+mod standstill;
 
+use bytes::Bytes;
+use rota_wire::dispatch::{Failure, Retry};
+use rota_wire::fleet::{Heartbeat, Held, KindCapacity, RollCall, Stage, WorkerState};
+use rota_wire::{Delivery, Label, Micros, Resources, Term, WorkerId};
+
+use super::leaving::SETTLE_WAIT;
 use super::*;
 
 const GRACE: Duration = Duration::from_secs(10);
 const STOP_WAIT: Duration = Duration::from_secs(8);
 const INTERVAL: Duration = Duration::from_millis(500);
+/// What each attempt says that it ran.
+const RAN: Span = Span::from_ms(1_234);
 
 /// An agent with a clock that the test turns, and what it said since it was last asked.
 struct Bench {
@@ -34,7 +39,8 @@ impl Bench {
             interval: Span::from_ms(500),
             slots,
             kinds: [("a", None), ("single", Some(1))].map(capacity).into(),
-            labels: vec!["gpu".to_owned()],
+            resources: Resources::NONE,
+            labels: vec![label("gpu")],
         };
         let mut bench = Self {
             agent: Agent::new(profile, STOP_WAIT),
@@ -78,12 +84,26 @@ impl Bench {
         self.frames += 1;
         self.leads = self.leads.max(Term(term));
         let mark = mark(term, self.frames);
-        let (settled, revoked) = (settled.to_vec(), revoked.to_vec());
         self.tell(Event::Assigned(Assign {
-            mark,
-            settled,
-            revoked,
+            settled: settled.to_vec(),
+            revoked: revoked.to_vec(),
             tasks,
+            ..empty(mark)
+        }));
+        self.end_turn();
+    }
+
+    /// One frame of the first term that suspends, resumes and assigns.
+    fn switch(&mut self, suspended: &[u64], resumed: &[u64], assigned: &[u64]) {
+        self.frames += 1;
+        let mark = mark(1, self.frames);
+        let holdings = |seqs: &[u64]| seqs.iter().map(|seq| holding(1, *seq)).collect();
+        let tasks = assigned.iter().map(|seq| assignment("a", holding(1, *seq)));
+        self.tell(Event::Assigned(Assign {
+            suspended: holdings(suspended),
+            resumed: holdings(resumed),
+            tasks: tasks.collect(),
+            ..empty(mark)
         }));
         self.end_turn();
     }
@@ -96,7 +116,11 @@ impl Bench {
 
     fn end(&mut self, attempt: u64, end: AttemptEnd) {
         let attempt = AttemptNumber(attempt);
-        self.tell(Event::AttemptEnded { attempt, end });
+        self.tell(Event::AttemptEnded {
+            attempt,
+            ran: RAN,
+            end,
+        });
         self.end_turn();
     }
 
@@ -142,7 +166,7 @@ impl Bench {
 
     /// What a heartbeat would list now, by sequence.
     fn held(&self) -> Vec<(u64, Stage)> {
-        let held = self.agent.held.values().map(Accepted::as_held);
+        let held = self.agent.list_held(self.now).into_iter();
         held.map(|held| (held.holding.delivery.seq, held.stage))
             .collect()
     }
@@ -155,6 +179,21 @@ fn worker() -> WorkerId {
 fn mark(term: u64, number: u64) -> FrameMark {
     let term = Term(term);
     FrameMark { term, number }
+}
+
+fn empty(mark: FrameMark) -> Assign {
+    Assign {
+        mark,
+        settled: Vec::new(),
+        revoked: Vec::new(),
+        suspended: Vec::new(),
+        resumed: Vec::new(),
+        tasks: Vec::new(),
+    }
+}
+
+fn label(text: &str) -> Label {
+    text.parse().expect("good")
 }
 
 fn holding(term: u64, seq: u64) -> Holding {
@@ -175,6 +214,7 @@ fn assignment(kind: &str, holding: Holding) -> Assignment {
         kind: Kind::parse(kind).expect("good"),
         attempt: 1,
         timeout: Span::from_secs(60),
+        estimate: None,
         submitted: Micros(1),
         traceparent: None,
         input: Bytes::from_static(b"input"),
@@ -224,8 +264,8 @@ fn an_assigned_task_runs_and_its_end_is_reported_until_it_is_settled() {
     let reported = bench.reported();
     assert_eq!(reported.len(), 1);
     assert_eq!(
-        (reported[0].holding, &reported[0].ending),
-        (holding(1, 7), &Ending::Stored)
+        (reported[0].holding, reported[0].ran, &reported[0].ending),
+        (holding(1, 7), RAN, &Ending::Stored)
     );
     assert_eq!(bench.held(), [(7, Stage::Ended)]);
     for _ in 0..3 {
@@ -247,7 +287,8 @@ fn outcomes_of_one_turn_travel_in_one_frame() {
     for attempt in 1..=3 {
         let attempt = AttemptNumber(attempt);
         let end = AttemptEnd::Ended(Ending::Stored);
-        bench.tell(Event::AttemptEnded { attempt, end });
+        let ran = RAN;
+        bench.tell(Event::AttemptEnded { attempt, ran, end });
     }
     bench.end_turn();
     let said = bench.said();
@@ -349,10 +390,8 @@ fn frames_wait_in_order_while_the_lease_is_read_and_the_former_leader_is_followe
     bench.said();
     let frame = |number, seq| {
         Event::Assigned(Assign {
-            mark: mark(7, number),
-            settled: Vec::new(),
-            revoked: Vec::new(),
             tasks: vec![assignment("a", holding(7, seq))],
+            ..empty(mark(7, number))
         })
     };
     let now = bench.now;
@@ -390,12 +429,13 @@ fn a_heartbeat_comes_at_each_interval_counts_up_and_tells_the_newest_frame() {
         beat.held,
         [Held {
             holding: held,
-            stage
+            stage,
+            ran: Span::from_ms(500),
         }]
     );
     assert_eq!(
         (beat.interval, beat.labels.as_slice()),
-        (Span::from_ms(500), &["gpu".to_owned()][..])
+        (Span::from_ms(500), &[label("gpu")][..])
     );
 }
 
@@ -768,173 +808,4 @@ fn a_revoked_attempt_that_still_runs_keeps_a_draining_worker() {
     assert!(!bench.said().contains(&Action::Leave));
     bench.end(1, AttemptEnd::Stopped);
     assert_eq!(bench.said().last(), Some(&Action::Leave));
-}
-
-/// What may happen to a worker, in any order.
-#[derive(Debug, Clone)]
-enum Step {
-    Frame {
-        term: u64,
-        settle: bool,
-        revoke: Option<u64>,
-        assign: Vec<(bool, u64, u32)>,
-    },
-    End {
-        nth: usize,
-        how: u8,
-    },
-    RollCall(u64),
-    Link,
-    Pass(u64),
-    Drain,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let tasks = prop::collection::vec((any::<bool>(), 1..12u64, 1..3u32), 0..5);
-    let frame = (1..4u64, any::<bool>(), prop::option::of(1..12u64), tasks);
-    prop_oneof![
-        6 => frame.prop_map(|(term, settle, revoke, assign)| Step::Frame { term, settle, revoke, assign }),
-        6 => (0..4usize, 0..3u8).prop_map(|(nth, how)| Step::End { nth, how }),
-        1 => (1..4u64).prop_map(Step::RollCall),
-        1 => Just(Step::Link),
-        2 => (0..2_000u64).prop_map(Step::Pass),
-        1 => Just(Step::Drain),
-    ]
-}
-
-/// The world around an agent: which attempts it was told to run, and what it heard.
-struct World {
-    bench: Bench,
-    running: Vec<u64>,
-    heard: Vec<u64>,
-    last_beat: u64,
-    drained: bool,
-}
-
-impl World {
-    fn apply(&mut self, step: Step) {
-        match step {
-            Step::Frame {
-                term,
-                settle,
-                revoke,
-                assign,
-            } => {
-                let settled = if settle {
-                    std::mem::take(&mut self.heard)
-                } else {
-                    Vec::new()
-                };
-                let held = |seq| {
-                    self.bench
-                        .agent
-                        .held
-                        .get(&ReadySeq(seq))
-                        .map(|held| held.holding)
-                };
-                let revoked: Vec<_> = revoke.and_then(held).into_iter().collect();
-                let kind = |single| if single { "single" } else { "a" };
-                let tasks = assign.into_iter().map(|(single, seq, count)| {
-                    assignment(kind(single), counted(term, seq, count))
-                });
-                let tasks = tasks.collect();
-                self.bench.frame(term, &settled, &revoked, tasks);
-            }
-            Step::End { nth, how } if nth < self.running.len() => {
-                let attempt = self.running.remove(nth);
-                let end = match how {
-                    0 => AttemptEnd::Stopped,
-                    1 => AttemptEnd::Ended(Ending::Stored),
-                    _ => failed(),
-                };
-                self.bench.end(attempt, end);
-            }
-            Step::End { .. } => {}
-            Step::RollCall(term) => self.bench.roll_call(term),
-            Step::Link => {
-                self.bench.tell(Event::LinkRestored);
-                self.bench.end_turn();
-            }
-            Step::Pass(ms) => self.bench.pass(Duration::from_millis(ms)),
-            Step::Drain => {
-                self.drained = true;
-                self.bench.drain();
-            }
-        }
-        self.look();
-    }
-
-    /// What must hold after each step.
-    fn look(&mut self) {
-        for action in self.bench.said() {
-            match action {
-                Action::Start { attempt, .. } => {
-                    assert!(!self.drained, "begun while draining");
-                    self.running.push(attempt.0);
-                }
-                Action::Report(report) => {
-                    self.heard
-                        .extend(report.outcomes.iter().map(|outcome| outcome.number));
-                }
-                Action::Beat(beat) => {
-                    assert_eq!(beat.number, self.last_beat + 1);
-                    self.last_beat = beat.number;
-                }
-                Action::AskTerm => panic!("answered at once by the bench"),
-                Action::Stop(_) | Action::Note(_) | Action::Leave => {}
-            }
-        }
-        let agent = &self.bench.agent;
-        assert!(
-            self.running.len() <= 3 || agent.phase == Phase::Gone,
-            "more run than slots"
-        );
-        if agent.phase == Phase::Gone {
-            return;
-        }
-        let ended = agent
-            .held
-            .values()
-            .filter(|held| matches!(held.place, Place::Ended(_)));
-        let unsettled = ended.count();
-        let mut outbox = agent.outbox.clone();
-        let next = agent
-            .next_deadline()
-            .expect("a living worker has a next heartbeat");
-        assert!(next <= self.bench.now + INTERVAL || self.bench.now == Duration::ZERO);
-        outbox.repeat_all();
-        let mut count = 0;
-        while let Some(frame) = outbox.take_frame(Duration::ZERO) {
-            for outcome in frame {
-                count += 1;
-                let held = &agent.held[&ReadySeq(outcome.holding.delivery.seq)];
-                assert_eq!(
-                    held.holding, outcome.holding,
-                    "reported under the newest holding"
-                );
-            }
-        }
-        assert_eq!(count, unsettled, "each ended delivery has one outcome");
-    }
-}
-
-proptest! {
-    #[test]
-    fn whatever_happens_what_must_hold_does_and_a_drained_worker_leaves(
-        steps in prop::collection::vec(step(), 0..80)
-    ) {
-        let mut world = World {
-            bench: Bench::new(3),
-            running: Vec::new(),
-            heard: Vec::new(),
-            last_beat: 1,
-            drained: false,
-        };
-        for step in steps {
-            world.apply(step);
-        }
-        world.apply(Step::Drain);
-        world.bench.pass(GRACE + STOP_WAIT + SETTLE_WAIT);
-        prop_assert_eq!(world.bench.agent.phase, Phase::Gone);
-    }
 }

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use rota_bus::{BusOptions, Prefix, StreamOptions};
 use rota_service::{LogOptions, ServerUrl};
-use rota_wire::Span;
+use rota_wire::{Cpu, Label, Memory, Resources, Span};
 
 use super::{BuildError, Worker};
 use crate::args::{Args, GRACE, HEARTBEAT, HEARTBEAT_MAX, HEARTBEAT_MIN, SLOTS_MAX};
 use crate::handler::Handler;
 use crate::handler::registry::{Entry, Registry, RegistryError};
-use crate::identity::{Label, WorkerName};
+use crate::identity::WorkerName;
+use crate::machine::MachineSampler;
 
 /// Gathers what a worker needs. Faults are told by [`build`](Self::build).
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct WorkerBuilder {
     slots: Option<u32>,
     heartbeat: Duration,
     grace: Duration,
+    cpu: Option<String>,
+    memory: Option<String>,
     labels: Vec<String>,
     replicas: usize,
     registry: Registry,
@@ -42,6 +45,8 @@ impl WorkerBuilder {
             slots: None,
             heartbeat: HEARTBEAT.duration(),
             grace: GRACE.duration(),
+            cpu: None,
+            memory: None,
             labels: Vec::new(),
             replicas: StreamOptions::default().replicas,
             registry: Registry::new(),
@@ -60,6 +65,8 @@ impl WorkerBuilder {
             slots: args.slots,
             heartbeat: args.heartbeat.duration(),
             grace: args.grace.duration(),
+            cpu: args.cpu.map(|cpu| cpu.to_string()),
+            memory: args.memory.map(|memory| memory.to_string()),
             labels: args.labels.iter().map(Label::to_string).collect(),
             replicas: args.replicas,
             log: Some(args.log),
@@ -116,6 +123,20 @@ impl WorkerBuilder {
     /// How long attempts may go on when the worker is told to stop. Default: 10 s.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
+        self
+    }
+
+    /// Cores that the worker may give to attempts that ask for some: `4`, `0.5`, `500m`. Default: all
+    /// of the machine's.
+    pub fn cpu(mut self, cores: impl Into<String>) -> Self {
+        self.cpu = Some(cores.into());
+        self
+    }
+
+    /// Memory that the worker may give to attempts that ask for some: `8GiB`. Default: all of the
+    /// machine's, or of the limit that the worker runs under.
+    pub fn memory(mut self, bytes: impl Into<String>) -> Self {
+        self.memory = Some(bytes.into());
         self
     }
 
@@ -187,7 +208,10 @@ impl WorkerBuilder {
             slots: checked_slots(self.slots.unwrap_or_else(cores))?,
             heartbeat: checked_heartbeat(self.heartbeat)?,
             grace: self.grace.min(Span::MAX.duration()),
-            labels: labels.collect::<Result<_, _>>()?,
+            resources: declared(self.cpu.as_deref(), self.memory.as_deref())?,
+            labels: labels
+                .collect::<Result<_, _>>()
+                .map_err(BuildError::Label)?,
             registry: self.registry,
             log: self.log,
         })
@@ -217,6 +241,18 @@ fn servers_text(servers: &[ServerUrl]) -> String {
 pub(super) fn cores() -> u32 {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     u32::try_from(cores).map_or(SLOTS_MAX, |cores| cores.min(SLOTS_MAX))
+}
+
+/// What was said, and for the rest what the machine has.
+fn declared(cpu: Option<&str>, memory: Option<&str>) -> Result<Resources, BuildError> {
+    let machine = MachineSampler::new().sample();
+    let cpu = cpu.map(str::parse).transpose().map_err(BuildError::Cpu)?;
+    let memory = memory.map(str::parse).transpose();
+    let memory = memory.map_err(BuildError::Memory)?;
+    Ok(Resources {
+        cpu: cpu.unwrap_or(Cpu(machine.cpu_milli)),
+        memory: memory.unwrap_or(Memory(machine.memory_bytes)),
+    })
 }
 
 fn checked_slots(slots: u32) -> Result<u32, BuildError> {

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use rota_bus::{ConnectError, InvalidPrefix, SendError, StreamError};
 use rota_service::ServerUrlError;
+use rota_wire::resources::{InvalidCpu, InvalidLabel, InvalidMemory};
 use tokio::task::JoinError;
 
 use crate::config::ConfigError;
 use crate::handler::registry::RegistryError;
-use crate::identity::{InvalidLabel, InvalidName};
+use crate::identity::InvalidName;
 
 /// Why a worker cannot be made of what it was told.
 #[derive(Debug, thiserror::Error)]
@@ -30,8 +31,14 @@ pub enum BuildError {
     #[error(transparent)]
     Name(#[from] InvalidName),
     /// A label is against the rule.
-    #[error(transparent)]
-    Label(#[from] InvalidLabel),
+    #[error("a label {0}")]
+    Label(InvalidLabel),
+    /// The declared cores are against the rule.
+    #[error("cpu {0}")]
+    Cpu(InvalidCpu),
+    /// The declared memory is against the rule.
+    #[error("memory {0}")]
+    Memory(InvalidMemory),
     /// The prefix is against the rule.
     #[error(transparent)]
     Prefix(#[from] InvalidPrefix),

@@ -3,6 +3,8 @@
 use clap::Parser;
 
 use super::builder::cores;
+use rota_wire::{Cpu, Memory};
+
 use super::*;
 use crate::handler::failure::Failure;
 use crate::handler::registry::Entry;
@@ -47,6 +49,8 @@ fn what_is_against_a_rule_is_refused_with_the_rule() {
             "between 50ms and 10s",
         ),
         (builder().label("zone="), "key=value"),
+        (builder().cpu("two"), "cores such as"),
+        (builder().memory("lots"), "bytes, with a unit"),
         (builder().prefix("Rota"), "a-z 0-9"),
         (builder().nats("http://host"), "nats://"),
         (builder().replicas(2), "1, 3 or 5"),
@@ -82,6 +86,8 @@ fn flags_and_own_handlers_make_one_worker() {
         "w",
         "--label",
         "gpu",
+        "--memory",
+        "8GiB",
     ];
     let worker = from_flags(&flags)
         .handler("nothing", nothing)
@@ -99,7 +105,10 @@ fn flags_and_own_handlers_make_one_worker() {
         kinds,
         ["echo", "fail", "noop", "nothing", "sha256", "sleep"]
     );
-    assert_eq!((profile.slots, profile.labels), (3, vec!["gpu".to_owned()]));
+    let gpu = "gpu".parse().expect("good");
+    assert_eq!((profile.slots, profile.labels), (3, vec![gpu]));
+    assert_eq!(profile.resources.memory, Memory(8 << 30));
+    assert!(profile.resources.cpu >= Cpu(1_000), "the machine's");
 }
 
 #[test]

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rota_local::{NatsServer, ServerOptions};
+use rota_wire::Span;
 use rota_wire::dispatch::Ending;
-use rota_wire::fleet::{Stage, WorkerState};
+use rota_wire::fleet::{Heartbeat, Stage, WorkerState};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tokio::process::Child;
 use tokio::time::{sleep, timeout};
@@ -104,6 +105,65 @@ async fn a_revoked_command_ends_with_its_whole_process_group_and_is_not_spoken_o
         holding(1, 2),
         "the first word since"
     );
+    child.start_kill()?;
+    Ok(())
+}
+
+/// Prints for a second, is allowed two, and stands still for longer than that.
+#[tokio::test]
+async fn a_suspended_command_gives_its_slot_away_burns_no_time_limit_and_ends_whole() -> Result<()>
+{
+    let folder = tempfile::tempdir()?;
+    let handlers = folder.path().join("handlers.toml");
+    let text = "[handlers.count]\ncommand = [\"sh\", \"-c\", \
+                \"for i in $(seq 20); do echo $i; sleep 0.05; done\"]\n";
+    fs::write(&handlers, text)?;
+    let server = NatsServer::start(ServerOptions::default()).await?;
+    let mut scheduler = Scheduler::start(&server).await?;
+    let handlers = handlers.to_str().context("a path in UTF-8")?;
+    let flags = ["--builtin", "--handlers", handlers, "--slots", "1"];
+    let mut child = worker(&server, &[&flags[..], &["--heartbeat", "50ms"]].concat())?;
+    scheduler.meet_worker().await?;
+
+    let mut count = task("count", 1, "");
+    count.timeout = Span::from_secs(2);
+    scheduler.assign(1, vec![count.clone()]).await?;
+    scheduler
+        .wait_for_beat(|beat| beat.held.iter().any(|held| held.ran.ms() >= 200))
+        .await?;
+    scheduler.suspend(1, holding(1, 1)).await?;
+    scheduler.assign(1, vec![task("noop", 2, "")]).await?;
+    assert_eq!(scheduler.outcome().await?.holding, holding(1, 2));
+
+    let suspended = |beat: &Heartbeat| {
+        let held = beat.held.iter().find(|held| held.holding == holding(1, 1));
+        held.filter(|held| held.stage == Stage::Suspended).copied()
+    };
+    let first = scheduler
+        .wait_for_beat(|beat| suspended(beat).is_some())
+        .await?;
+    // Later by more than the time limit.
+    let last = scheduler
+        .wait_for_beat(|beat| beat.number > first.number + 45)
+        .await?;
+    assert_eq!(
+        suspended(&last),
+        suspended(&first),
+        "it did not run meanwhile"
+    );
+
+    scheduler.resume(1, holding(1, 1)).await?;
+    let outcome = scheduler.outcome_of(1).await?;
+    assert_eq!(outcome.ending, Ending::Stored);
+    assert!((1_000..2_000).contains(&outcome.ran.ms()), "{outcome:?}");
+    let stored = scheduler.bus.result(&count.id).await?.context("a result")?;
+    let result = stored.result.context("written by a worker")?;
+    assert_eq!(
+        (result.ran, result.estimate),
+        (Some(outcome.ran), count.estimate)
+    );
+    let lines: String = (1..=20).map(|line| format!("{line}\n")).collect();
+    assert_eq!(stored.body, lines);
     child.start_kill()?;
     Ok(())
 }

@@ -96,6 +96,22 @@ impl Scheduler {
             .await
     }
 
+    pub(crate) async fn suspend(&mut self, term: u64, holding: Holding) -> Result<()> {
+        let frame = Assign {
+            suspended: vec![holding],
+            ..self.next_frame(term)
+        };
+        self.send(frame).await
+    }
+
+    pub(crate) async fn resume(&mut self, term: u64, holding: Holding) -> Result<()> {
+        let frame = Assign {
+            resumed: vec![holding],
+            ..self.next_frame(term)
+        };
+        self.send(frame).await
+    }
+
     async fn frame(
         &mut self,
         term: u64,
@@ -103,6 +119,17 @@ impl Scheduler {
         revoked: Vec<Holding>,
         tasks: Vec<Assignment>,
     ) -> Result<()> {
+        let frame = Assign {
+            settled,
+            revoked,
+            tasks,
+            ..self.next_frame(term)
+        };
+        self.send(frame).await
+    }
+
+    /// An empty one.
+    fn next_frame(&mut self, term: u64) -> Assign {
         let number = self.frames.entry(term).or_default();
         *number += 1;
         let mark = FrameMark {
@@ -110,12 +137,17 @@ impl Scheduler {
             number: *number,
         };
         self.newest = self.newest.max(Some(mark));
-        let frame = Assign {
+        Assign {
             mark,
-            settled,
-            revoked,
-            tasks,
-        };
+            settled: Vec::new(),
+            revoked: Vec::new(),
+            suspended: Vec::new(),
+            resumed: Vec::new(),
+            tasks: Vec::new(),
+        }
+    }
+
+    async fn send(&self, frame: Assign) -> Result<()> {
         let subject = self.bus.subjects().assign(self.worker());
         Ok(self.bus.send(Message::frame(subject, &frame)).await?)
     }
@@ -215,6 +247,7 @@ pub(crate) fn task(kind: &str, seq: u64, input: &'static str) -> Assignment {
         kind: Kind::parse(kind).expect("a good kind"),
         attempt: 1,
         timeout: Span::from_secs(3_600),
+        estimate: Some(Span::from_secs(2)),
         submitted: Micros(1_795_420_800_000_000),
         traceparent: None,
         input: Bytes::from_static(input.as_bytes()),
