@@ -9,6 +9,7 @@
 //! up         all of them on this machine, each a process, until Ctrl-C
 //! demo       up for a few seconds, with real work and a worker that is killed
 //! submit     one task in, perhaps its result out;  result  one result out
+//! explain    why a task waits, or went where it is
 //! bench      measures an installation
 //! simulate   what a strategy gives, on a virtual clock
 //! children   what up and demo share: this executable as a supervised process
@@ -18,6 +19,7 @@ mod bench;
 mod children;
 mod client;
 mod demo;
+mod explain;
 mod result;
 mod services;
 mod simulate;
@@ -50,6 +52,7 @@ enum Command {
     Demo(demo::Args),
     Submit(Box<submit::Args>),
     Result(Box<result::Args>),
+    Explain(Box<explain::Args>),
     Bench(Box<bench::Args>),
     Simulate(Box<simulate::Args>),
     Submitter(Box<services::Submitter>),
@@ -83,6 +86,7 @@ impl Command {
             Self::Simulate(args) => simulate::run(&args),
             Self::Submit(args) => client::run(submit::run(*args)),
             Self::Result(args) => client::run(result::run(*args)),
+            Self::Explain(args) => client::run(explain::run(*args)),
             Self::Submitter(flags) => flags.run(),
             Self::Scheduler(flags) => flags.run(),
             Self::Worker(flags) => flags.run(),

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use rota_bus::{AckHandle, Bus, EventSender, LaneReader, Message, SendError};
+use rota_bus::{AckHandle, Bus, LaneReader, Message, SendError};
 use rota_scheduler_core::{Action, AssignFrame};
 use rota_wire::dispatch::{Assign, Assignment, Ending, Outcome};
 use rota_wire::fleet::{FrameMark, RollCall};
@@ -15,11 +15,11 @@ use rota_wire::{Lane, Span, Term};
 use tracing::{debug, warn};
 
 use crate::errands::{Course, Errand, ErrandEnd, ErrandFailed, Errands};
-use crate::telling;
+use crate::telling::{self, Outlets};
 
 pub(crate) struct Executor {
     bus: Bus,
-    events: EventSender,
+    outlets: Outlets,
     term: Term,
     errands: Errands,
     kept: BTreeMap<u64, Kept>,
@@ -37,11 +37,11 @@ struct Kept {
 }
 
 impl Executor {
-    pub(crate) fn new(bus: Bus, events: EventSender, term: Term) -> Self {
+    pub(crate) fn new(bus: Bus, outlets: Outlets, term: Term) -> Self {
         let errands = Errands::new(bus.clone());
         Self {
             bus,
-            events,
+            outlets,
             term,
             errands,
             kept: BTreeMap::new(),
@@ -178,9 +178,13 @@ impl Executor {
                 });
                 Ok(())
             }
+            Action::Record { task, ran } => {
+                self.outlets.record(task, ran);
+                Ok(())
+            }
             Action::Tell(event) => {
                 telling::log(&event);
-                self.events.tell(event);
+                self.outlets.tell(event);
                 Ok(())
             }
         }

@@ -10,11 +10,12 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use rota_bus::{Bus, LaneError, Opened, StoreError};
+use rota_bus::{Bus, LaneError, Message, Opened, StoreError, Subject};
 use rota_scheduler_core::{Event, Looked};
 use rota_wire::dispatch::Failure;
+use rota_wire::explain::Explanation;
 use rota_wire::result::{FinalState, TaskResult};
-use rota_wire::{Lane, Micros, Span, TaskSpec, WorkerId};
+use rota_wire::{Lane, Micros, Span, TaskId, TaskSpec, WorkerId};
 use tracing::warn;
 
 /// Errands under way at a time.
@@ -26,6 +27,12 @@ pub(crate) enum Errand {
     OpenLane(Lane),
     /// Tells the core something once all errands begun before are done.
     Tell(Event),
+    /// Answers why a task is where it is: with what the core knows, else with what the streams tell.
+    Explain {
+        task: TaskId,
+        known: Option<Box<Explanation>>,
+        reply: Subject,
+    },
     LookUp {
         seq: u64,
         task: Arc<TaskSpec>,
@@ -57,6 +64,7 @@ pub(crate) enum ErrandEnd {
     Event(Event),
     LanesFound(Vec<Lane>),
     LaneOpened(Lane, Opened),
+    Done,
     Failed(ErrandFailed),
 }
 
@@ -130,6 +138,14 @@ async fn run(bus: Bus, errand: Errand) -> ErrandEnd {
                 error,
             }),
         },
+        Errand::Explain { task, known, reply } => {
+            let explanation = match known {
+                Some(known) => *known,
+                None => explain_unknown(&bus, task).await,
+            };
+            answer(&bus, reply, &explanation).await;
+            ErrandEnd::Done
+        }
         Errand::LookUp { seq, task } => {
             let found = match bus.result(&task.id).await {
                 Ok(Some(_)) => Looked::Result,
@@ -164,6 +180,36 @@ async fn run(bus: Bus, errand: Errand) -> ErrandEnd {
             let stored = bury(&bus, letter).await;
             settled(seq, &task, stored)
         }
+    }
+}
+
+/// What can be said of a task that the scheduler has not got in memory.
+async fn explain_unknown(bus: &Bus, task: TaskId) -> Explanation {
+    let why = match bus.result(&task).await {
+        Ok(Some(found)) => match found.result {
+            Some(result) => format!("it has ended: {}", result.state),
+            None => "it has a result that Rota did not write".to_owned(),
+        },
+        Ok(None) => "the scheduler has not read it: it waits in the stream behind tasks of its kind \
+                     and priority, it is scheduled for later, or there is no such task"
+            .to_owned(),
+        Err(error) => format!("its result cannot be looked up: {}", rota_service::chain(&error)),
+    };
+    Explanation {
+        task,
+        state: "unknown".to_owned(),
+        why,
+        known: None,
+        decision: None,
+        candidates: Vec::new(),
+        others: 0,
+    }
+}
+
+async fn answer(bus: &Bus, reply: Subject, explanation: &Explanation) {
+    let body = serde_json::to_vec(explanation).expect("an explanation is plain data");
+    if let Err(error) = bus.send(Message::new(reply, body.into())).await {
+        warn!(task = %explanation.task, error = %rota_service::chain(&error), "explanation not sent");
     }
 }
 

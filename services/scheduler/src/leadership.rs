@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rota_bus::{Bus, EventSender, Lease, LeaseError, LeaseName};
+use rota_bus::{Bus, Lease, LeaseError, LeaseName};
 use rota_scheduler_core::Options;
 use rota_wire::{Micros, WorkerId};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::telling::Outlets;
 use crate::session::{Ended, Session, SessionError};
 
 /// How often one who stands by looks whether it can lead.
@@ -20,7 +21,7 @@ const LEASE_MARGIN: Duration = Duration::from_secs(1);
 pub(crate) struct Leadership {
     bus: Bus,
     options: Options,
-    events: EventSender,
+    outlets: Outlets,
     /// Names this process among the schedulers.
     holder: String,
     /// Workers of our last term, whose answer to the roll call is awaited.
@@ -28,12 +29,12 @@ pub(crate) struct Leadership {
 }
 
 impl Leadership {
-    pub(crate) fn new(bus: Bus, options: Options, events: EventSender) -> Self {
+    pub(crate) fn new(bus: Bus, options: Options, outlets: Outlets) -> Self {
         let holder = format!("{}-{}", std::process::id(), Micros::now().0);
         Self {
             bus,
             options,
-            events,
+            outlets,
             holder,
             known: BTreeSet::new(),
         }
@@ -73,7 +74,7 @@ impl Leadership {
         let term = lease.term();
         info!(%term, "leading");
         let known = std::mem::take(&mut self.known);
-        let mut session = Session::new(&self.bus, self.options.clone(), &self.events, term);
+        let mut session = Session::new(&self.bus, self.options.clone(), &self.outlets, term);
         let ended = tokio::select! {
             biased;
             () = draining.cancelled() => Ok(Ended::Draining),

@@ -18,17 +18,22 @@ mod errands;
 mod leadership;
 mod policy;
 mod session;
+mod recorder;
 mod telling;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rota_bus::EventSender;
-use rota_scheduler_core::Options;
+use rota_scheduler_core::{Options, Recording};
 use rota_service::{Failure, Faults, Installation, Lifecycle, Shutdown};
 use tracing::info;
 
 use crate::leadership::Leadership;
 pub use crate::policy::{Ageing, PolicyArgs};
+
+use crate::recorder::Recorder;
+use crate::telling::Outlets;
 
 const SERVICE: &str = "scheduler";
 /// How long the parts may take to end.
@@ -61,6 +66,10 @@ pub struct Args {
     #[arg(long, env = "ROTA_LOOK_AHEAD", value_name = "COUNT")]
     pub look_ahead: Option<u32>,
 
+    /// File to which each completed task is written, as a trace for `rota simulate`
+    #[arg(long, env = "ROTA_RECORD", value_name = "FILE.csv")]
+    pub record: Option<PathBuf>,
+
     /// How tasks are scheduled.
     #[command(flatten)]
     pub policy: PolicyArgs,
@@ -77,6 +86,9 @@ impl Args {
         self.policy.apply(&mut options, &mut faults)?;
         let look_ahead = self.look_ahead;
         options.look_ahead = look_ahead.unwrap_or_else(|| policy::look_ahead(&options));
+        if self.record.is_some() {
+            options.recording = Recording::On;
+        }
         policy::push_broken(&options, faults).into_result()?;
         Ok(options)
     }
@@ -89,6 +101,10 @@ impl Args {
 /// fails. Once it runs, an interrupted connection is waited out and is no error.
 pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), Failure> {
     let options = args.options()?;
+    let record = match &args.record {
+        Some(path) => Some(Recorder::open(path).await.map_err(Failure::usage)?),
+        None => None,
+    };
     let bus = args.installation.connect(SERVICE).await?;
     info!(version = env!("CARGO_PKG_VERSION"), server = %bus.server(), role = SERVICE, "ready");
     policy::announce(&options);
@@ -98,7 +114,18 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), Failure> {
         storing_events.await;
         Ok::<(), std::convert::Infallible>(())
     });
-    let leadership = Leadership::new(bus, options, events);
+    let recorder = match record {
+        Some((recorder, record)) => {
+            lifecycle.spawn("record", async move {
+                record.run().await;
+                Ok::<(), std::convert::Infallible>(())
+            });
+            Some(recorder)
+        }
+        None => None,
+    };
+    let outlets = Outlets::new(events, recorder);
+    let leadership = Leadership::new(bus, options, outlets);
     let draining = lifecycle.draining().clone();
     lifecycle.spawn_vital("leadership", leadership.run(draining));
     Ok(lifecycle.wait_drained(GRACE).await.into_result()?)

@@ -215,9 +215,9 @@ pub(crate) fn push_broken(options: &Options, mut faults: Faults) -> Faults {
 /// the head of a lane is only as good as what it knows.
 pub(crate) fn look_ahead(options: &Options) -> u32 {
     let mut policies = options.kinds.values().chain([&options.policy]);
-    let needs_more = policies.any(|policy| match policy.order {
-        Order::Fifo | Order::Priority => false,
-        Order::Sjf | Order::Srtf | Order::TimeSlice | Order::Las => true,
+    let needs_more = policies.any(|policy| match (policy.binding, policy.order) {
+        (Binding::Late, Order::Fifo | Order::Priority) => false,
+        (Binding::Early, _) | (_, Order::Sjf | Order::Srtf | Order::TimeSlice | Order::Las) => true,
     });
     if needs_more {
         LOOK_AHEAD_FAR

@@ -59,8 +59,9 @@ impl Recorder {
             path: path.to_owned(),
             source,
         };
-        let file = OpenOptions::new().create(true).append(true).open(path);
-        let mut file = file.await.map_err(failed)?;
+        let mut options = OpenOptions::new();
+        let opening = options.create(true).append(true).open(path);
+        let mut file = opening.await.map_err(failed)?;
         if file.metadata().await.map_err(failed)?.len() == 0 {
             file.write_all(HEADER.as_bytes()).await.map_err(failed)?;
             file.flush().await.map_err(failed)?;

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rota_bus::{
-    Bus, EventSender, LaneError, LaneEvent, LaneReader, Link, Received, SendError, Subscription,
+    Bus, LaneError, LaneEvent, LaneReader, Link, Received, SendError, Subscription,
 };
 use rota_scheduler_core::{Action, Event, Options, Scheduler};
 use rota_wire::dispatch::Report;
@@ -20,6 +20,7 @@ use tracing::{debug, warn};
 
 use crate::actions::Executor;
 use crate::errands::{Errand, ErrandEnd};
+use crate::telling::Outlets;
 
 /// Messages taken in before the core decides.
 const TURN_MAX: usize = 2_048;
@@ -63,6 +64,7 @@ struct Inputs {
     heartbeats: Subscription,
     reports: Subscription,
     hints: Subscription,
+    explains: Subscription,
     link: watch::Receiver<Link>,
 }
 
@@ -72,6 +74,7 @@ enum Input {
     Heartbeat(Received),
     Report(Received),
     Hint(Received),
+    Explain(Received),
     ErrandDone(ErrandEnd),
     Deadline,
     Look,
@@ -79,8 +82,8 @@ enum Input {
 }
 
 impl Session {
-    pub(crate) fn new(bus: &Bus, options: Options, events: &EventSender, term: Term) -> Self {
-        let executor = Executor::new(bus.clone(), events.clone(), term);
+    pub(crate) fn new(bus: &Bus, options: Options, outlets: &Outlets, term: Term) -> Self {
+        let executor = Executor::new(bus.clone(), outlets.clone(), term);
         let garbage = Garbage {
             count: 0,
             told: None,
@@ -118,6 +121,7 @@ impl Session {
                 .bus
                 .subscribe(&self.bus.subjects().lane_hints())
                 .await?,
+            explains: self.bus.subscribe(&self.bus.subjects().explains()).await?,
         };
         inputs.link.mark_unchanged();
         if !inputs.link.borrow().up {
@@ -203,6 +207,7 @@ impl Session {
                 Some(lane) => self.executor.open(lane),
                 None => self.garbage.note(&message.subject, &"not a lane"),
             },
+            Input::Explain(message) => self.explain(message),
             Input::ErrandDone(end) => self.errand_done(end, &mut inputs.lanes, actions),
             Input::Look => {
                 self.executor.start(Errand::FindLanes);
@@ -212,6 +217,24 @@ impl Session {
             }
             Input::Deadline | Input::Cut => {}
         }
+    }
+
+    /// What the core has not got may have ended, or may still lie in a stream.
+    fn explain(&mut self, message: Received) {
+        let Some(reply) = message.reply else {
+            return;
+        };
+        let Some(task) = self.bus.subjects().explained(&message.subject) else {
+            self.garbage.note(&message.subject, &"not the id of a task");
+            return;
+        };
+        let core = self.core.as_ref();
+        let known = core.and_then(|core| core.explain(&task, Micros::now()));
+        self.executor.start(Errand::Explain {
+            task,
+            known: known.map(Box::new),
+            reply,
+        });
     }
 
     fn errand_done(&mut self, end: ErrandEnd, lanes: &mut LaneReader, actions: &mut Vec<Action>) {
@@ -236,6 +259,7 @@ impl Session {
                     actions,
                 );
             }
+            ErrandEnd::Done => {}
             ErrandEnd::Failed(failure) => self.executor.failed(failure),
         }
     }
@@ -333,6 +357,8 @@ impl Inputs {
             end = executor.next_end() => Input::ErrandDone(end),
             Some(event) = self.lanes.next() => Input::Lane(event),
             Some(message) = self.hints.next() => Input::Hint(message),
+            // One in a turn at most: an explanation looks at all workers.
+            Some(message) = self.explains.next() => Input::Explain(message),
             _ = look.tick() => Input::Look,
             else => Input::Cut,
         }

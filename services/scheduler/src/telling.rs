@@ -1,8 +1,59 @@
-//! The core's reasons as log lines: changes of the fleet at info, single tasks at debug, what a person
-//! should look at as warnings.
+//! Whom the scheduler tells: the log, ROTA_EVENTS, the record.
+//!
+//! In the log: changes of the fleet at info, single tasks at debug, what a person should look at as warnings.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use rota_bus::EventSender;
 use rota_wire::event::Event;
+use rota_wire::{Span, TaskSpec};
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
+
+use crate::recorder::Recorder;
+
+/// That tasks are left out of the record is told at most once in this time.
+const LEFT_OUT_EVERY: Duration = Duration::from_secs(10);
+
+/// Where events and completed tasks go.
+#[derive(Debug, Clone)]
+pub(crate) struct Outlets {
+    events: EventSender,
+    recorder: Option<Recorder>,
+    left_out: u64,
+    told: Option<Instant>,
+}
+
+impl Outlets {
+    pub(crate) const fn new(events: EventSender, recorder: Option<Recorder>) -> Self {
+        Self {
+            events,
+            recorder,
+            left_out: 0,
+            told: None,
+        }
+    }
+
+    pub(crate) fn tell(&self, event: Event) {
+        self.events.tell(event);
+    }
+
+    /// Writes a completed task down, if that is wanted and there is room.
+    pub(crate) fn record(&mut self, task: Arc<TaskSpec>, ran: Span) {
+        let Some(recorder) = &self.recorder else {
+            return;
+        };
+        if recorder.note(task, ran).is_ok() {
+            return;
+        }
+        self.left_out += 1;
+        if self.told.is_none_or(|told| told.elapsed() >= LEFT_OUT_EVERY) {
+            warn!(left_out = self.left_out, "tasks are missing in the record: the disk is too slow");
+            self.told = Some(Instant::now());
+        }
+    }
+}
 
 pub(crate) fn log(event: &Event) {
     match event {

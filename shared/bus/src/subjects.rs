@@ -268,6 +268,25 @@ impl Subjects {
         })
     }
 
+    /// Where the leading scheduler says why a task is where it is.
+    #[must_use]
+    pub fn explain(&self, id: &TaskId) -> Subject {
+        self.under(format_args!("explain.{id}"))
+    }
+
+    /// All such questions.
+    #[must_use]
+    pub fn explains(&self) -> Subject {
+        self.under("explain.*")
+    }
+
+    /// The task in a question.
+    #[must_use]
+    pub fn explained(&self, subject: &str) -> Option<TaskId> {
+        let id = self.rest(subject)?.strip_prefix("explain.")?;
+        TaskId::parse(id).ok()
+    }
+
     /// Answers as long as the holder of a lease lives.
     #[must_use]
     pub fn leader(&self, holder: &str) -> Subject {

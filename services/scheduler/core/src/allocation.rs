@@ -229,3 +229,6 @@ fn share_left(left: Resources, capacity: Resources, dominant: Dominant) -> u64 {
     let share = u128::from(left) * 1_000_000 / u128::from(capacity.max(1));
     u64::try_from(share).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

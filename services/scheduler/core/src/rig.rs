@@ -12,8 +12,8 @@ use rota_wire::fleet::{FrameMark, Heartbeat, Held, KindCapacity, MachineLoad, St
 use rota_wire::options::Backoff;
 use rota_wire::task::Recheck;
 use rota_wire::{
-    Delivery, Holding, Kind, Lane, Micros, Priority, Span, TaskId, TaskOptions, TaskSpec, Term,
-    WorkerId,
+    Cpu, Delivery, Holding, Kind, Lane, Memory, Micros, Priority, Resources, Span, TaskId,
+    TaskOptions, TaskSpec, Term, WorkerId,
 };
 
 use crate::{Action, AssignFrame, Event, Looked, Options, Scheduler};
@@ -163,6 +163,23 @@ impl Rig {
         self.event(delivered(seq, 1, task(&seq.to_string())))
     }
 
+    /// A fresh task as [`Rig::deliver`] has it, but for what is changed.
+    pub(crate) fn deliver_as(
+        &mut self,
+        seq: u64,
+        change: impl FnOnce(&mut TaskSpec),
+    ) -> Vec<Action> {
+        let mut spec = task(&seq.to_string());
+        spec.submitted = self.now;
+        change(&mut spec);
+        self.event(delivered(seq, 1, spec))
+    }
+
+    /// One that is said to run for so long.
+    pub(crate) fn deliver_lasting(&mut self, seq: u64, duration: Span) -> Vec<Action> {
+        self.deliver_as(seq, |spec| spec.options.duration = Some(duration))
+    }
+
     /// The same message once more.
     pub(crate) fn deliver_again(&mut self, seq: u64, count: u32) -> Vec<Action> {
         self.event(delivered(seq, count, task(&seq.to_string())))
@@ -175,6 +192,25 @@ impl Rig {
     /// A worker's first heartbeat: it handles `echo`.
     pub(crate) fn join(&mut self, name: &str, slots: u32) -> Vec<Action> {
         self.join_for(name, slots, &["echo"])
+    }
+
+    /// A worker that is not missed for minutes.
+    pub(crate) fn join_steady(&mut self, name: &str, slots: u32) -> Vec<Action> {
+        self.join_as(name, slots, |_| {})
+    }
+
+    /// The same, but for what is changed.
+    pub(crate) fn join_as(
+        &mut self,
+        name: &str,
+        slots: u32,
+        change: impl FnOnce(&mut Heartbeat),
+    ) -> Vec<Action> {
+        let mut says = heartbeat(name, slots, &["echo"]);
+        says.interval = Span::from_secs(60);
+        change(&mut says);
+        self.workers.insert(name.to_owned(), says);
+        self.beat(name)
     }
 
     pub(crate) fn join_for(&mut self, name: &str, slots: u32, kinds: &[&str]) -> Vec<Action> {
@@ -209,6 +245,13 @@ impl Rig {
     /// What became of a task that a worker holds.
     pub(crate) fn report(&mut self, name: &str, seq: u64, ending: Ending) -> Vec<Action> {
         let outcome = self.outcome(name, seq, ending);
+        self.event(reported(name, outcome))
+    }
+
+    /// It has completed, and ran for so long.
+    pub(crate) fn complete(&mut self, name: &str, seq: u64, ran: Span) -> Vec<Action> {
+        let mut outcome = self.outcome(name, seq, Ending::Stored);
+        outcome.ran = ran;
         self.event(reported(name, outcome))
     }
 
@@ -396,6 +439,32 @@ pub(crate) fn revoked(actions: &[Action]) -> Vec<(&str, u64)> {
         seqs.map(|seq| (frame.worker.as_str(), seq))
     });
     revoked.collect()
+}
+
+/// On whom which attempt is suspended.
+pub(crate) fn suspended(actions: &[Action]) -> Vec<(&str, u64)> {
+    let suspended = frames(actions).into_iter().flat_map(|frame| {
+        let seqs = frame.suspended.iter().map(|holding| holding.delivery.seq);
+        seqs.map(|seq| (frame.worker.as_str(), seq))
+    });
+    suspended.collect()
+}
+
+/// On whom which attempt goes on.
+pub(crate) fn resumed(actions: &[Action]) -> Vec<(&str, u64)> {
+    let resumed = frames(actions).into_iter().flat_map(|frame| {
+        let seqs = frame.resumed.iter().map(|holding| holding.delivery.seq);
+        seqs.map(|seq| (frame.worker.as_str(), seq))
+    });
+    resumed.collect()
+}
+
+/// An amount of each, in thousandths of a core and bytes.
+pub(crate) fn amount(cpu: u32, memory: u64) -> Resources {
+    Resources {
+        cpu: Cpu(cpu),
+        memory: Memory(memory),
+    }
 }
 
 pub(crate) fn settled(actions: &[Action]) -> Vec<(&str, u64)> {
