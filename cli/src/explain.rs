@@ -59,7 +59,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode, Failure> {
 struct NoLeader;
 
 fn lines_of(explanation: &Explanation) -> String {
-    let mut text = format!("task      {}\n", explanation.task);
+    let mut text = format!("task       {}\n", explanation.task);
     put(&mut text, "state", &explanation.state);
     put(&mut text, "why", &explanation.why);
     if let Some(known) = &explanation.known {
@@ -78,10 +78,28 @@ fn lines_of(explanation: &Explanation) -> String {
 }
 
 fn known_lines(text: &mut String, known: &Known) {
-    let Known { kind, priority, attempt, .. } = known;
-    put(text, "kind", &format!("{kind}, priority {priority}, attempt {attempt}"));
-    let Known { order, allocation, binding, .. } = known;
-    put(text, "policy", &format!("order {order}, allocation {allocation}, binding {binding}"));
+    let Known {
+        kind,
+        priority,
+        attempt,
+        ..
+    } = known;
+    put(
+        text,
+        "kind",
+        &format!("{kind}, priority {priority}, attempt {attempt}"),
+    );
+    let Known {
+        order,
+        allocation,
+        binding,
+        ..
+    } = known;
+    put(
+        text,
+        "policy",
+        &format!("order {order}, allocation {allocation}, binding {binding}"),
+    );
     if let Some(before) = known.before {
         put(text, "before it", &before.to_string());
     }
@@ -89,7 +107,10 @@ fn known_lines(text: &mut String, known: &Known) {
         let mut line = format!("{} ({})", estimate.span, estimate.source);
         if let (Some(p50), Some(p95)) = (estimate.p50, estimate.p95) {
             let runs = estimate.runs;
-            let written = write!(line, ", {runs} runs of its kind: half within {p50}, 95 % within {p95}");
+            let written = write!(
+                line,
+                ", {runs} runs of its kind: half within {p50}, 95 % within {p95}"
+            );
             debug_assert!(written.is_ok(), "writing to a string cannot fail");
         }
         put(text, "expected", &line);
@@ -103,8 +124,20 @@ fn known_lines(text: &mut String, known: &Known) {
 }
 
 fn decision_lines(text: &mut String, decision: &Decision) {
-    let Decision { at, allocation, worker, workers, without_labels, full, .. } = decision;
-    put(text, "decided", &format!("at {at} by {allocation}: {worker}"));
+    let Decision {
+        at,
+        by,
+        worker,
+        workers,
+        without_labels,
+        full,
+        ..
+    } = decision;
+    put(
+        text,
+        "decided",
+        &format!("at {at} by {by}: {worker}"),
+    );
     let ruled_out =
         format!("of {workers} workers {without_labels} lacked a label and {full} a free slot");
     put(text, "", &ruled_out);
@@ -124,7 +157,7 @@ fn candidate_line(candidate: &Candidate) -> String {
 }
 
 fn put(text: &mut String, name: &str, value: &str) {
-    let written = writeln!(text, "{name:<10}{}", client::printable(value));
+    let written = writeln!(text, "{name:<11}{}", client::printable(value));
     debug_assert!(written.is_ok(), "writing to a string cannot fail");
 }
 
@@ -151,11 +184,11 @@ mod tests {
         };
         assert_eq!(
             lines_of(&explanation),
-            "task      7\n\
-             state     waiting\n\
-             why       no worker can take it: its 4 slots are taken\n\
-             worker    w1-abc, load 1.250: its 4 slots are taken\n\
-             \x20         and 3 more\n"
+            "task       7\n\
+             state      waiting\n\
+             why        no worker can take it: its 4 slots are taken\n\
+             worker     w1-abc, load 1.250: its 4 slots are taken\n\
+             \x20          and 3 more\n"
         );
     }
 }

@@ -190,10 +190,16 @@ async fn explain_unknown(bus: &Bus, task: TaskId) -> Explanation {
             Some(result) => format!("it has ended: {}", result.state),
             None => "it has a result that Rota did not write".to_owned(),
         },
-        Ok(None) => "the scheduler has not read it: it waits in the stream behind tasks of its kind \
-                     and priority, it is scheduled for later, or there is no such task"
-            .to_owned(),
-        Err(error) => format!("its result cannot be looked up: {}", rota_service::chain(&error)),
+        Ok(None) => {
+            "the scheduler has not read it: it waits in the stream behind tasks of its kind \
+                     and priority, or no live worker handles its kind, or it is scheduled for later, or \
+                     there is no such task"
+                .to_owned()
+        }
+        Err(error) => format!(
+            "its result cannot be looked up: {}",
+            rota_service::chain(&error)
+        ),
     };
     Explanation {
         task,

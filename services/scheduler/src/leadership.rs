@@ -10,8 +10,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::telling::Outlets;
 use crate::session::{Ended, Session, SessionError};
+use crate::telling::Outlets;
 
 /// How often one who stands by looks whether it can lead.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

@@ -17,8 +17,8 @@ mod actions;
 mod errands;
 mod leadership;
 mod policy;
-mod session;
 mod recorder;
+mod session;
 mod telling;
 
 use std::path::PathBuf;

@@ -153,7 +153,9 @@ mod tests {
         let path = folder.path().join("trace.csv");
         for seq in 1..=2 {
             let (recorder, record) = Recorder::open(&path).await.expect("it can be written");
-            recorder.note(task(seq), Span::from_ms(1_250)).expect("there is room");
+            recorder
+                .note(task(seq), Span::from_ms(1_250))
+                .expect("there is room");
             drop(recorder);
             record.run().await;
         }

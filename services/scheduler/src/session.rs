@@ -6,9 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rota_bus::{
-    Bus, LaneError, LaneEvent, LaneReader, Link, Received, SendError, Subscription,
-};
+use rota_bus::{Bus, LaneError, LaneEvent, LaneReader, Link, Received, SendError, Subscription};
 use rota_scheduler_core::{Action, Event, Options, Scheduler};
 use rota_wire::dispatch::Report;
 use rota_wire::fleet::Heartbeat;

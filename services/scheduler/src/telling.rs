@@ -48,8 +48,14 @@ impl Outlets {
             return;
         }
         self.left_out += 1;
-        if self.told.is_none_or(|told| told.elapsed() >= LEFT_OUT_EVERY) {
-            warn!(left_out = self.left_out, "tasks are missing in the record: the disk is too slow");
+        if self
+            .told
+            .is_none_or(|told| told.elapsed() >= LEFT_OUT_EVERY)
+        {
+            warn!(
+                left_out = self.left_out,
+                "tasks are missing in the record: the disk is too slow"
+            );
             self.told = Some(Instant::now());
         }
     }

@@ -53,7 +53,8 @@ pub struct Known {
     /// How long it is expected to run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub estimate: Option<Estimate>,
-    /// How long it has run.
+    /// How long it has run, in milliseconds.
+    #[serde(rename = "ran_ms")]
     pub ran: Span,
     /// Who has it, or for whom it waits.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,17 +66,18 @@ pub struct Known {
 /// How long a task is expected to run, and who says so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Estimate {
-    /// How long.
+    /// How long, in milliseconds.
+    #[serde(rename = "ms")]
     pub span: Span,
     /// `submitter`, or `learned`.
     pub source: String,
     /// Runs of its kind that were learned from.
     pub runs: u64,
     /// Half of them took at most this.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "p50_ms", skip_serializing_if = "Option::is_none")]
     pub p50: Option<Span>,
     /// 95 of 100 of them took at most this.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "p95_ms", skip_serializing_if = "Option::is_none")]
     pub p95: Option<Span>,
 }
 
@@ -84,8 +86,8 @@ pub struct Estimate {
 pub struct Decision {
     /// When.
     pub at: Micros,
-    /// By which strategy.
-    pub allocation: String,
+    /// By which strategy; when it took the slot of another, by which order.
+    pub by: String,
     /// The worker chosen.
     pub worker: WorkerId,
     /// Workers that took tasks of its kind then.

@@ -168,9 +168,10 @@ impl fmt::Display for Summary {
     }
 }
 
-/// What is promised is known exactly.
+/// What is promised is known exactly. Where nothing is, nobody asks for it.
 fn write_declared(f: &mut fmt::Formatter<'_>, name: &str, load: Load) -> fmt::Result {
-    load.shares().map_or(Ok(()), |shares| {
+    let shares = load.shares().filter(|shares| shares.used_permille > 0);
+    shares.map_or(Ok(()), |shares| {
         let (used, free) = (Percent(shares.used_permille), Percent(shares.free_permille));
         write!(f, "  declared {name} used {used} free {free}")
     })

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rota_wire::{Holding, Micros, WorkerId};
 
 use crate::action::{Action, AssignFrame, Placed};
-use crate::allocation::Wish;
-use crate::explain::Note;
+use crate::explain::{By, Note};
 use crate::fleet::{Outbox, Seats, Worker, WorkerKey, cpu_of};
 use crate::order;
 use crate::policy::Binding;
@@ -93,16 +92,12 @@ impl Scheduler {
             Binding::Late => Seats::Free,
             Binding::Early => Seats::Any,
         };
-        let wish = Wish {
-            kind: &task.spec.kind,
-            requires: &task.spec.options.requires,
-            demand: task.spec.options.demand,
-            seats,
-        };
+        let wish = task.wish(seats);
         let Some(worker) = self.allocator.choose(&self.fleet, policy.allocation, wish) else {
             return false;
         };
-        let note = Note::of(&self.fleet, &wish, policy.allocation, worker, self.now);
+        let by = By::Allocation(policy.allocation);
+        let note = Note::of(&self.fleet, &wish, by, worker, self.now);
         if let Some(task) = self.tasks.get_mut(seq) {
             task.note = Some(note);
         }
@@ -161,12 +156,7 @@ impl Scheduler {
             let Some(task) = self.tasks.get(seq) else {
                 continue;
             };
-            let wish = Wish {
-                kind: &task.spec.kind,
-                requires: &task.spec.options.requires,
-                demand: task.spec.options.demand,
-                seats: Seats::Free,
-            };
+            let wish = task.wish(Seats::Free);
             let found = wish.least_loaded_where(&self.fleet, |worker| !worker.has_suspect());
             if let Some(worker) = found {
                 self.place(seq, worker, actions);
@@ -190,6 +180,7 @@ impl Scheduler {
             worker,
             holding,
             frame,
+            ordered: frame,
             course: Course::Suspended,
         });
         task.ran = 0;
@@ -263,6 +254,7 @@ fn assign(worker: WorkerId, outbox: Outbox) -> Action {
         revoked,
         suspended,
         resumed,
+        repeated: _,
         tasks,
         input_bytes: _,
     } = outbox;

@@ -8,18 +8,27 @@ use rota_wire::{Micros, Span, TaskId};
 
 use crate::allocation::Wish;
 use crate::fleet::{Fleet, LOAD_SCALE, Worker, WorkerKey, cpu_of};
-use crate::policy::{Allocation, Binding};
+use crate::policy::{Allocation, Binding, Order};
 use crate::scheduler::Scheduler;
 use crate::tasks::{Course, Hold, SettlingStep, Task, TaskState};
 
 /// Workers that are noted with a placement.
 const NOTED_MAX: usize = 4;
 
+/// What chose a worker.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum By {
+    /// A strategy, among those with a free slot.
+    Allocation(Allocation),
+    /// An order: another task was suspended there.
+    Order(Order),
+}
+
 /// What led to a placement.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Note {
     at: Micros,
-    allocation: Allocation,
+    by: By,
     chosen: WorkerKey,
     workers: u32,
     without_labels: u32,
@@ -32,7 +41,7 @@ impl Note {
     pub(crate) fn of(
         fleet: &Fleet,
         wish: &Wish<'_>,
-        allocation: Allocation,
+        by: By,
         chosen: WorkerKey,
         at: Micros,
     ) -> Self {
@@ -55,7 +64,7 @@ impl Note {
         }
         Self {
             at,
-            allocation,
+            by,
             chosen,
             workers,
             without_labels: workers - suitable,
@@ -119,12 +128,19 @@ impl Scheduler {
             );
         }
         match task.note {
+            Some(Note {
+                by: By::Order(order),
+                ..
+            }) => format!(
+                "it took a slot of {worker}: no other was free, and it comes before a task that ran there by \
+                 {order}, which is suspended"
+            ),
             Some(note) => {
                 let load = note.considered[0].map_or(0, |(_, load)| permille(load));
                 format!(
                     "it was given to {worker}, {} of {} that handle it and carry its labels: {}, at a load of \
                      {load} of 1000",
-                    describe(note.allocation),
+                    note.by.describe(),
                     note.workers - note.without_labels,
                     if note.full > 0 {
                         format!("{} of them had no free slot", note.full)
@@ -225,7 +241,7 @@ impl Scheduler {
         let considered = note.considered.into_iter().flatten();
         Some(Decision {
             at: note.at,
-            allocation: note.allocation.to_string(),
+            by: note.by.to_string(),
             worker: self.fleet.get(note.chosen)?.id.clone(),
             workers: note.workers.into(),
             without_labels: note.without_labels.into(),
@@ -311,13 +327,27 @@ const fn state_word(task: &Task) -> &'static str {
     }
 }
 
-const fn describe(allocation: Allocation) -> &'static str {
-    match allocation {
-        Allocation::Random => "drawn at random",
-        Allocation::RoundRobin => "whose turn it was",
-        Allocation::LeastLoaded => "the least loaded",
-        Allocation::PowerOfTwo => "the less loaded of two that were drawn",
-        Allocation::Resource => "the one with least to spare of what it mostly needs",
+impl By {
+    const fn describe(self) -> &'static str {
+        match self {
+            Self::Allocation(Allocation::Random) => "drawn at random",
+            Self::Allocation(Allocation::RoundRobin) => "whose turn it was",
+            Self::Allocation(Allocation::LeastLoaded) => "the least loaded",
+            Self::Allocation(Allocation::PowerOfTwo) => "the less loaded of two that were drawn",
+            Self::Allocation(Allocation::Resource) => {
+                "the one with least to spare of what it mostly needs"
+            }
+            Self::Order(_) => "the one whose task made room",
+        }
+    }
+}
+
+impl std::fmt::Display for By {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Allocation(allocation) => allocation.fmt(f),
+            Self::Order(order) => order.fmt(f),
+        }
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) use class::{Class, Seats};
 use departed::Departed;
 pub(crate) use pool::{FleetPlace, Pool};
 pub(crate) use rooms::{Dominant, Strain};
-pub(crate) use worker::{LOAD_SCALE, Outbox, Part, Worker, cpu_of};
+pub(crate) use worker::{LOAD_SCALE, Outbox, Part, Told, Worker, cpu_of};
 
 /// Names a worker while it is in the fleet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

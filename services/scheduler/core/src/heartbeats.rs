@@ -167,7 +167,7 @@ impl Scheduler {
     /// A worker that has seen our last order and does otherwise is told again: part of a frame may have
     /// come when the attempt was not there yet.
     fn repeat_order(&mut self, hold: Hold, held: Held) {
-        if hold.frame > self.frames_seen(hold.worker) {
+        if hold.ordered > self.frames_seen(hold.worker) {
             return;
         }
         let suspended = hold.course == Course::Suspended;
@@ -182,14 +182,10 @@ impl Scheduler {
         let Some(outbox) = self.fleet.outbox(hold.worker) else {
             return;
         };
-        if suspended {
-            outbox.suspended.push(hold.holding);
-        } else {
-            outbox.resumed.push(hold.holding);
-        }
-        let (frame, seq) = (outbox.frame, hold.holding.delivery.seq);
+        outbox.repeat(hold.holding, hold.course);
+        let (ordered, seq) = (outbox.frame, hold.holding.delivery.seq);
         if let Some(task) = self.tasks.get_mut(seq) {
-            task.state = TaskState::Held(Hold { frame, ..hold });
+            task.state = TaskState::Held(Hold { ordered, ..hold });
         }
     }
 
@@ -204,6 +200,7 @@ impl Scheduler {
             worker: claim.worker,
             holding: claim.holding,
             frame: 0,
+            ordered: 0,
             course: Course::Suspended,
         };
         task.state = TaskState::Held(hold);

@@ -17,11 +17,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use rota_wire::{Kind, Micros};
 
 use crate::action::Action;
-use crate::fleet::{ClassKey, Worker, WorkerKey, cpu_of};
+use crate::explain::{By, Note};
+use crate::fleet::{ClassKey, Seats, Told, Worker, WorkerKey, cpu_of};
 use crate::order::{Turn, makes_room};
 use crate::queue::{Line, Place, Row};
 use crate::scheduler::Scheduler;
-use crate::tasks::{Course, Task, TaskState};
+use crate::tasks::{Course, Hold, Task, TaskState};
 use crate::waiting::Group;
 
 /// How many running attempts are looked at for one that waits.
@@ -311,8 +312,23 @@ impl Scheduler {
     }
 
     fn swap(&mut self, swap: Swap, actions: &mut Vec<Action>) {
+        self.note_swap(swap);
         self.suspend(swap.victim);
         self.begin(swap.next, swap.worker, actions);
+    }
+
+    /// Notes what led a new task to where it takes a slot.
+    fn note_swap(&mut self, swap: Swap) {
+        let next = self.tasks.get(swap.next);
+        let Some(task) = next.filter(|task| !task.is_suspended()) else {
+            return;
+        };
+        let wish = task.wish(Seats::Free);
+        let by = By::Order(self.policy(wish.kind).order);
+        let note = Note::of(&self.fleet, &wish, by, swap.worker, self.now);
+        if let Some(task) = self.tasks.get_mut(swap.next) {
+            task.note = Some(note);
+        }
     }
 
     fn suspend(&mut self, seq: u64) {
@@ -321,43 +337,41 @@ impl Scheduler {
             return;
         };
         let hold = *hold;
-        let frame = self
-            .fleet
-            .outbox(hold.worker)
-            .map_or(0, |outbox| outbox.frame);
+        let ordered = self.fleet.outbox(hold.worker).map_or(0, |outbox| {
+            outbox.suspend(hold.holding);
+            outbox.frame
+        });
         if let Some(task) = self.tasks.get_mut(seq) {
             self.fleet.suspend(hold.worker, task.part());
             let course = Course::Suspended;
-            task.state = TaskState::Held(crate::tasks::Hold {
-                frame,
+            task.state = TaskState::Held(Hold {
+                ordered,
                 course,
                 ..hold
             });
-        }
-        if let Some(outbox) = self.fleet.outbox(hold.worker) {
-            outbox.suspended.push(hold.holding);
         }
         self.counts.preempted += 1;
         self.enqueue(seq);
     }
 
-    /// Lets a suspended attempt go on.
+    /// Lets a suspended attempt go on. When all slices end at once, the first of those that are suspended are
+    /// the next to go on: those stay as they are and begin a new slice.
     pub(crate) fn resume(&mut self, seq: u64) {
         self.dequeue(seq);
         let Some(TaskState::Held(hold)) = self.tasks.get(seq).map(|task| &task.state) else {
             return;
         };
         let hold = *hold;
-        let frame = self
-            .fleet
-            .outbox(hold.worker)
-            .map_or(0, |outbox| outbox.frame);
+        let Some(outbox) = self.fleet.outbox(hold.worker) else {
+            return;
+        };
+        let ordered = outbox.frame;
+        if outbox.resume(hold.holding) == Told::TakenBack {
+            self.counts.preempted = self.counts.preempted.saturating_sub(1);
+        }
         if let Some(task) = self.tasks.get_mut(seq) {
             self.fleet.resume(hold.worker, task.part());
-            task.state = TaskState::Held(crate::tasks::Hold { frame, ..hold });
-        }
-        if let Some(outbox) = self.fleet.outbox(hold.worker) {
-            outbox.resumed.push(hold.holding);
+            task.state = TaskState::Held(Hold { ordered, ..hold });
         }
         self.begin_run(seq);
     }

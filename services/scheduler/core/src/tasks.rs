@@ -72,9 +72,11 @@ pub(crate) enum TaskState {
 pub(crate) struct Hold {
     pub(crate) worker: WorkerKey,
     pub(crate) holding: Holding,
-    /// The frame that assigned it, or last suspended or resumed it; 0 for a hold of an earlier term, which
-    /// every worker has seen.
+    /// The frame that assigned it; 0 for a hold of an earlier term, which every worker has seen.
     pub(crate) frame: u64,
+    /// The frame that last told its worker whether it is to run. A worker may have missed the one and seen
+    /// the other, so each shows something else.
+    pub(crate) ordered: u64,
     pub(crate) course: Course,
 }
 

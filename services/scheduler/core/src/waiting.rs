@@ -2,7 +2,8 @@
 
 use rota_wire::{Kind, Span};
 
-use crate::fleet::{Part, WorkerKey, cpu_of};
+use crate::allocation::Wish;
+use crate::fleet::{Part, Seats, WorkerKey, cpu_of};
 use crate::order::{self, Running, Waiting};
 use crate::policy::Policy;
 use crate::queue::Standing;
@@ -178,6 +179,16 @@ impl Task {
                 expected: self.expected.unwrap_or(0),
             }),
             _ => None,
+        }
+    }
+
+    /// What is looked for when it needs a worker.
+    pub(crate) fn wish(&self, seats: Seats) -> Wish<'_> {
+        Wish {
+            kind: &self.spec.kind,
+            requires: &self.spec.options.requires,
+            demand: self.spec.options.demand,
+            seats,
         }
     }
 

@@ -112,7 +112,7 @@ fn a_running_task_is_told_who_else_could_have_had_it() {
     assert_eq!(told.state, "running");
     let decision = told.decision.expect("it was placed by this leader");
     assert_eq!((decision.workers, decision.full), (3, 1));
-    assert_eq!(decision.allocation, "least-loaded");
+    assert_eq!(decision.by, "least-loaded");
     let chosen = &decision.considered[0];
     assert_eq!(chosen.worker.as_ref(), Some(&decision.worker));
     assert_eq!(chosen.load_permille, 500);
@@ -148,6 +148,12 @@ fn a_suspended_task_is_told_by_which_order_and_its_estimate_by_whom() {
         (Span::from_secs(60), "submitter")
     );
     assert_eq!(known.ran, Span::from_secs(1));
+    let told = explain(&rig, "t2");
+    assert!(told.why.starts_with("it took a slot of w1"), "{}", told.why);
+    assert_eq!(
+        told.decision.expect("it was placed by this leader").by,
+        "srtf"
+    );
 }
 
 #[test]

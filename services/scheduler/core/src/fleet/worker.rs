@@ -9,6 +9,7 @@ use super::class::Kept;
 use super::{ClassKey, WorkerKey};
 use crate::action::Placed;
 use crate::options::LoadView;
+use crate::tasks::Course;
 
 /// Load is counted in parts of this, so that workers of unlike size compare.
 pub(crate) const LOAD_SCALE: u64 = 1 << 20;
@@ -66,8 +67,62 @@ pub(crate) struct Outbox {
     pub(crate) revoked: Vec<Holding>,
     pub(crate) suspended: Vec<Holding>,
     pub(crate) resumed: Vec<Holding>,
+    /// Those of both that were told before and are told again.
+    pub(crate) repeated: Vec<Holding>,
     pub(crate) tasks: Vec<Placed>,
     pub(crate) input_bytes: u64,
+}
+
+impl Outbox {
+    /// Has an attempt suspended; one that was to go on and was not told yet just stays as it is.
+    pub(crate) fn suspend(&mut self, holding: Holding) -> Told {
+        if self.takes_back(holding, |outbox| &mut outbox.resumed) {
+            return Told::TakenBack;
+        }
+        self.suspended.push(holding);
+        Told::Sent
+    }
+
+    /// Has an attempt go on; one that was to be suspended and was not told yet just stays as it is.
+    pub(crate) fn resume(&mut self, holding: Holding) -> Told {
+        if self.takes_back(holding, |outbox| &mut outbox.suspended) {
+            return Told::TakenBack;
+        }
+        self.resumed.push(holding);
+        Told::Sent
+    }
+
+    /// Tells once more what was not followed.
+    pub(crate) fn repeat(&mut self, holding: Holding, course: Course) {
+        self.repeated.push(holding);
+        match course {
+            Course::Suspended => self.suspended.push(holding),
+            Course::Running { .. } => self.resumed.push(holding),
+        }
+    }
+
+    /// Removes the contrary of an order. That is all there is to do, unless the contrary was sent before.
+    fn takes_back(
+        &mut self,
+        holding: Holding,
+        contrary: impl Fn(&mut Self) -> &mut Vec<Holding>,
+    ) -> bool {
+        let orders = contrary(self);
+        let Some(at) = orders.iter().position(|other| *other == holding) else {
+            return false;
+        };
+        orders.remove(at);
+        !self.repeated.contains(&holding)
+    }
+}
+
+/// What became of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// It is sent.
+    Sent,
+    /// Its contrary was not sent yet, and neither is.
+    TakenBack,
 }
 
 /// What the books of a worker are told of an attempt.

@@ -160,6 +160,44 @@ fn two_slots_take_turns_with_three_tasks() {
 }
 
 #[test]
+fn when_all_slices_end_at_once_only_one_makes_room_for_one_that_waits() {
+    let mut rig = rig(Order::TimeSlice);
+    rig.join_steady("w1", 3);
+    for seq in 1..=4 {
+        rig.deliver(seq);
+    }
+    let actions = rig.wait(secs(2));
+    assert_eq!(switched(&actions), [vec![3], vec![], vec![4]]);
+    let counts = counts(&actions);
+    assert_eq!(counts.preempted, 0, "told before the turn");
+    let actions = rig.wait(secs(2));
+    let [out, on, _] = switched(&actions);
+    assert_eq!((out.len(), on), (1, vec![3]));
+    assert_eq!(self::counts(&actions).preempted, 1);
+}
+
+#[test]
+fn what_a_lost_frame_assigned_is_found_missing_although_it_was_switched_since() {
+    let mut rig = rig(Order::TimeSlice);
+    rig.join_steady("w1", 1);
+    rig.lose_frames = true;
+    rig.deliver(1);
+    rig.deliver(2);
+    rig.wait(secs(2));
+    rig.says("w1").seen = Some(FrameMark {
+        term: TERM,
+        number: 2,
+    });
+    rig.wait(secs(2));
+    let actions = rig.beat("w1");
+    assert_eq!(
+        nakked(&actions),
+        [1, 2],
+        "although it is to go on since the third"
+    );
+}
+
+#[test]
 fn no_more_are_suspended_than_may_be_and_those_that_are_still_rotate() {
     let mut options = options(Order::TimeSlice);
     options.suspended_max = 1;
@@ -169,11 +207,9 @@ fn no_more_are_suspended_than_may_be_and_those_that_are_still_rotate() {
         rig.deliver(seq);
     }
     assert_eq!(switched(&rig.wait(secs(2))), [vec![1], vec![], vec![2]]);
-    assert_eq!(
-        switched(&rig.wait(secs(2))),
-        NOTHING,
-        "the third is next and may not begin"
-    );
+    let turns = [0, 1].map(|_| switched(&rig.wait(secs(2))));
+    let [back, forth] = [[vec![2], vec![1], vec![]], [vec![1], vec![2], vec![]]];
+    assert_eq!(turns, [back, forth], "the third is next and may not begin");
     let actions = rig.report("w1", 2, Ending::Stored);
     assert_eq!(switched(&actions), [vec![], vec![], vec![3]]);
     assert_eq!(switched(&rig.wait(secs(2))), [vec![3], vec![1], vec![]]);
@@ -236,7 +272,10 @@ fn adopting() -> Rig {
     let mut rig = Rig::recovering(options(Order::Srtf), &[]);
     rig.join_as("w1", 1, |says| {
         says.held = vec![
-            running(1, 1),
+            Held {
+                ran: secs(9),
+                ..running(1, 1)
+            },
             Held {
                 stage: Stage::Suspended,
                 ran: secs(8),
@@ -298,11 +337,31 @@ fn an_order_that_a_worker_has_seen_and_not_followed_is_repeated() {
         term: TERM,
         number: 3,
     });
+    let held = rig.says("w1").held[0];
+    rig.says("w1").held.push(Held {
+        holding: crate::rig::holding(TERM.0, 2, 1),
+        ..held
+    });
+    assert_eq!(suspended(&rig.beat("w1")), [("w1", 1)]);
+    assert_eq!(rig.says("w1").held[0].stage, Stage::Suspended);
+    assert_eq!(suspended(&rig.beat("w1")), [], "now it stands still");
+}
+
+#[test]
+fn a_suspension_that_was_lost_with_the_task_it_made_room_for_is_taken_back() {
+    let mut rig = rig(Order::Srtf);
+    rig.join_steady("w1", 1);
+    rig.deliver_lasting(1, secs(100));
+    rig.wait(secs(1));
+    rig.lose_frames = true;
+    rig.deliver_lasting(2, secs(10));
+    rig.says("w1").seen = Some(FrameMark {
+        term: TERM,
+        number: 2,
+    });
     let actions = rig.beat("w1");
-    assert_eq!(nakked(&actions), [2], "it was in the same frame");
-    assert_eq!(suspended(&actions), [("w1", 1)]);
-    assert_eq!(resumed(&actions), [("w1", 1)], "its slot is free again");
-    assert_eq!(rig.says("w1").held[0].stage, Stage::Running);
+    assert_eq!(nakked(&actions), [2]);
+    assert_eq!(suspended(&actions), [], "it runs, and is to run");
 }
 
 #[test]
@@ -460,13 +519,13 @@ fn a_bound_task_takes_a_slot_on_its_own_worker_only() {
 #[test]
 fn suspensions_are_counted() {
     let mut rig = one_suspended(Order::Srtf);
-    let actions = rig.wait(secs(1));
-    let counts: Vec<&Counts> = actions
-        .iter()
-        .filter_map(|action| match action {
-            Action::Tell(Told::Counted(counts)) => Some(counts),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(counts.last().map(|counts| counts.preempted), Some(1));
+    assert_eq!(counts(&rig.wait(secs(1))).preempted, 1);
+}
+
+fn counts(actions: &[Action]) -> Counts {
+    let counts = actions.iter().rev().find_map(|action| match action {
+        Action::Tell(Told::Counted(counts)) => Some(*counts),
+        _ => None,
+    });
+    counts.expect("they are told each second")
 }

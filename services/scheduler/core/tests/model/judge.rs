@@ -80,7 +80,6 @@ struct Load {
     of_kind: u32,
     suspended: u32,
     suspects: u32,
-    promised: Resources,
 }
 
 #[derive(Debug)]
@@ -355,7 +354,34 @@ impl Judge {
             Course::Running(_) => return self.repeated(worker, holding, Stage::Suspended),
         };
         attempt.course = Course::Running(known);
-        Ok(())
+        let demand = self.must_know(holding.delivery.seq)?.options.demand;
+        let cpu = Resources {
+            cpu: demand.cpu,
+            ..Resources::NONE
+        };
+        self.must_have(worker, cpu)
+    }
+
+    /// A worker has what one more attempt was promised just now. What it had before these books knew of it may
+    /// be too much already.
+    fn must_have(&self, worker: &WorkerId, demand: Resources) -> Verdict {
+        let Some(said) = self.heard.get(worker) else {
+            return Err(format!("{worker} has never been heard"));
+        };
+        let promised = self.promised(worker);
+        let enough = |asked: u64, promised: u64, has: u64| asked == 0 || promised <= has;
+        let cpu = enough(
+            demand.cpu.0.into(),
+            promised.cpu.0.into(),
+            said.resources.cpu.0.into(),
+        );
+        let memory = enough(demand.memory.0, promised.memory.0, said.resources.memory.0);
+        rule(cpu && memory, || {
+            format!(
+                "{worker} has promised {promised:?} and has {:?}",
+                said.resources
+            )
+        })
     }
 
     fn repeated(&mut self, worker: &WorkerId, holding: Holding, stage: Stage) -> Verdict {
@@ -431,6 +457,7 @@ impl Judge {
         rule(lacking.is_none(), || {
             format!("#{seq} is given to {worker}, which is not {lacking:?}")
         })?;
+        self.must_have(worker, options.demand)?;
         let suspect = self.known[&seq].losses >= self.suspect_from();
         let suspects = self.load(worker, &spec.kind).suspects;
         rule(!suspect || suspects == 1, || {
@@ -469,9 +496,6 @@ impl Judge {
             rule(load.suspended <= self.options.suspended_max, || {
                 format!("{worker}: {load:?} are too many suspended")
             })?;
-            rule(load.promised.fits(said.resources), || {
-                format!("{worker} is promised {load:?} and has {:?}", said.resources)
-            })?;
         }
         Ok(())
     }
@@ -484,21 +508,33 @@ impl Judge {
             let Some(known) = self.known.get(seq) else {
                 continue;
             };
-            let mut demand = known.spec.options.demand;
             match attempt.course {
                 Course::Running(_) => {
                     load.running += 1;
                     load.of_kind += u32::from(known.spec.kind == *kind);
                 }
-                Course::Suspended => {
-                    load.suspended += 1;
-                    demand.cpu = Cpu(0);
-                }
+                Course::Suspended => load.suspended += 1,
             }
-            load.promised = load.promised.plus(demand);
             load.suspects += u32::from(known.losses >= self.suspect_from());
         }
         load
+    }
+
+    /// The cores of those that run, the memory of all.
+    fn promised(&self, worker: &WorkerId) -> Resources {
+        let theirs = self.assigned.iter();
+        let theirs = theirs.filter(|(_, attempt)| attempt.worker == *worker);
+        let demands = theirs.filter_map(|(seq, attempt)| {
+            let demand = self.known.get(seq)?.spec.options.demand;
+            Some(match attempt.course {
+                Course::Running(_) => demand,
+                Course::Suspended => Resources {
+                    cpu: Cpu(0),
+                    ..demand
+                },
+            })
+        });
+        demands.fold(Resources::NONE, Resources::plus)
     }
 
     fn suspect_from(&self) -> u32 {

@@ -351,7 +351,7 @@ fn priorities_wait_as_cobham_says() {
         ("exp", 2.0, 0.5, 0, 1_000),
         ("exp", 2.0, 0.8, 300, 2_000),
         ("deterministic", 1.0, 0.8, 0, 2_000),
-        ("h2:10", 11.0, 0.7, 0, 5_000),
+        ("h2:10", 11.0, 0.7, 0, 12_000),
     ] {
         let case = case("Cobham", policy(Order::Priority), workload, load);
         let case = case.thousands(usual, long);
