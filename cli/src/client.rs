@@ -51,9 +51,11 @@ pub(crate) fn run(command: impl Future<Output = Result<ExitCode, Failure>>) -> E
 
 /// Connects without touching a stream's settings.
 pub(crate) async fn connect(connect: ConnectOptions) -> Result<Bus, Failure> {
-    let replicas = 1;
-    let installation = Installation { connect, replicas };
-    installation.connect_only("cli").await
+    let installation = Installation {
+        connect,
+        ..Installation::default()
+    };
+    Ok(installation.connect_only("cli").await?)
 }
 
 /// The result of a task, as soon as it is stored; nothing if it is not there after `limit`.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, anyhow};
 use clap::ValueEnum;
 use rota_bus::Prefix;
-use rota_service::{Failure, LogOptions, ServerUrl};
+use rota_service::{Failure, LogOptions, Replicas, ServerUrl};
 
 use crate::children::{Builtin, handler_flags};
 
@@ -141,13 +141,11 @@ impl Args {
 }
 
 /// The services read it as a flag of theirs.
-pub(super) fn replicas_from_env() -> Result<usize, Failure> {
-    match std::env::var("ROTA_REPLICAS") {
-        Ok(text) => match text.parse() {
-            Ok(count @ (1 | 3 | 5)) => Ok(count),
-            _ => Err(Failure::usage(anyhow!("ROTA_REPLICAS must be 1, 3 or 5"))),
-        },
-        Err(std::env::VarError::NotPresent) => Ok(1),
-        Err(error) => Err(error).context("ROTA_REPLICAS").map_err(Failure::usage),
+pub(super) fn replicas_from_env() -> Result<Replicas, Failure> {
+    const NAME: &str = "ROTA_REPLICAS";
+    match std::env::var(NAME) {
+        Ok(text) => text.parse().context(NAME).map_err(Failure::usage),
+        Err(std::env::VarError::NotPresent) => Ok(Replicas::default()),
+        Err(error) => Err(error).context(NAME).map_err(Failure::usage),
     }
 }

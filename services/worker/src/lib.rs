@@ -83,6 +83,11 @@ mod service;
 mod span;
 mod worker;
 
+/// Compiles the example in README.md, so that it cannot rot.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
 pub use args::Args;
 pub use attempt::control::AttemptControl;
 pub use attempt::run as run_attempt;
@@ -95,7 +100,7 @@ pub use handler::registry::{Entry, HandlerKind, Limits, Registry, RegistryError}
 pub use handler::task::{Task, TaskParts};
 pub use handler::{Handler, HandlerFuture};
 pub use identity::{InvalidLabel, InvalidName, Label, WorkerName};
-pub use rota_service::Shutdown;
+pub use rota_service::{InstallationError, Shutdown};
 pub use rota_wire::Kind;
 pub use service::run;
 pub use worker::{BuildError, RunError, Worker, WorkerBuilder};

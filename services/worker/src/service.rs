@@ -1,6 +1,5 @@
 //! The worker as a service: what the `rota-worker` binary runs.
 
-use rota_bus::StreamError;
 use rota_service::{Failure, Shutdown};
 
 use crate::args::Args;
@@ -20,10 +19,8 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), Failure> {
 /// Tells a supervisor whether a restart can help.
 fn failure(error: RunError) -> Failure {
     match error {
-        RunError::Streams(StreamError::Differs { .. }) => Failure::usage(error),
-        RunError::Connect(_) | RunError::Streams(_) | RunError::Subscribe(_) => {
-            Failure::unavailable(error)
-        }
+        RunError::Installation(error) => Failure::from(error),
+        RunError::Subscribe(_) => Failure::unavailable(error),
         RunError::Signals(_)
         | RunError::Closed
         | RunError::AttemptLost(_)

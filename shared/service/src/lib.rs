@@ -46,7 +46,7 @@ mod telemetry;
 pub use chain::chain;
 pub use config::{ConfigError, Fault, Faults, load_optional_toml, load_toml};
 pub use connect_options::{ConnectOptions, ServerUrl, ServerUrlError};
-pub use installation::Installation;
+pub use installation::{Installation, InstallationError, InvalidReplicas, Replicas};
 pub use lifecycle::{Lifecycle, Outcome, PartFailed, Unfinished};
 pub use run::{Exit, Failure, main_with, parse_args, run_main};
 pub use shutdown::Shutdown;

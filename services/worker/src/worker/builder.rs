@@ -4,8 +4,8 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rota_bus::{BusOptions, Prefix, StreamOptions};
-use rota_service::{LogOptions, ServerUrl};
+use rota_bus::Prefix;
+use rota_service::{Installation, LogOptions, Replicas, ServerUrl};
 use rota_wire::Span;
 
 use super::{BuildError, Worker};
@@ -18,15 +18,13 @@ use crate::identity::{Label, WorkerName};
 #[derive(Debug)]
 #[must_use = "nothing runs before build and run"]
 pub struct WorkerBuilder {
-    servers: Vec<Result<ServerUrl, BuildError>>,
-    credentials: Option<PathBuf>,
-    prefix: String,
+    /// Names no server until one was named.
+    installation: Installation,
     name: Option<String>,
     slots: Option<u32>,
     heartbeat: Duration,
     grace: Duration,
     labels: Vec<String>,
-    replicas: usize,
     registry: Registry,
     log: Option<LogOptions>,
     fault: Option<BuildError>,
@@ -34,16 +32,15 @@ pub struct WorkerBuilder {
 
 impl WorkerBuilder {
     pub(super) fn new() -> Self {
+        let mut installation = Installation::default();
+        installation.connect.nats.clear();
         Self {
-            servers: Vec::new(),
-            credentials: None,
-            prefix: Prefix::default().as_str().to_owned(),
+            installation,
             name: None,
             slots: None,
             heartbeat: HEARTBEAT.duration(),
             grace: GRACE.duration(),
             labels: Vec::new(),
-            replicas: StreamOptions::default().replicas,
             registry: Registry::new(),
             log: None,
             fault: None,
@@ -53,15 +50,12 @@ impl WorkerBuilder {
     /// A builder with what flags say; kinds can be added to it.
     pub fn from_args(args: Args) -> Self {
         let mut builder = Self {
-            servers: args.connect.nats.into_iter().map(Ok).collect(),
-            credentials: args.connect.creds,
-            prefix: args.connect.prefix,
+            installation: args.installation,
             name: args.name.map(|name| name.to_string()),
             slots: args.slots,
             heartbeat: args.heartbeat.duration(),
             grace: args.grace.duration(),
             labels: args.labels.iter().map(Label::to_string).collect(),
-            replicas: args.replicas,
             log: Some(args.log),
             ..Self::new()
         };
@@ -77,20 +71,22 @@ impl WorkerBuilder {
     /// A NATS server, such as `nats://127.0.0.1:4222`; several calls name several servers of a
     /// cluster. Default: the one on this machine.
     pub fn nats(mut self, address: &str) -> Self {
-        self.servers
-            .push(address.parse().map_err(BuildError::Server));
+        match address.parse() {
+            Ok(server) => self.installation.connect.nats.push(server),
+            Err(error) => self.keep_fault(Err(BuildError::Server(error))),
+        }
         self
     }
 
     /// A NATS credentials file.
     pub fn credentials(mut self, file: impl Into<PathBuf>) -> Self {
-        self.credentials = Some(file.into());
+        self.installation.connect.creds = Some(file.into());
         self
     }
 
     /// The first token of all subjects, which tells installations apart. Default: `rota`.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.prefix = prefix.into();
+        self.installation.connect.prefix = prefix.into();
         self
     }
 
@@ -125,9 +121,12 @@ impl WorkerBuilder {
         self
     }
 
-    /// How many servers keep each stream, where the streams are not there yet. Default: 1.
-    pub fn replicas(mut self, replicas: usize) -> Self {
-        self.replicas = replicas;
+    /// How many servers keep each stream: 1, 3 or 5. Default: 1.
+    pub fn replicas(mut self, count: usize) -> Self {
+        match Replicas::try_from(count) {
+            Ok(replicas) => self.installation.replicas = replicas,
+            Err(_) => self.keep_fault(Err(BuildError::Replicas(count))),
+        }
         self
     }
 
@@ -169,20 +168,15 @@ impl WorkerBuilder {
         if self.registry.is_empty() {
             return Err(BuildError::NoKinds);
         }
-        let servers = self.servers.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let bus = BusOptions {
-            servers: servers_text(&servers),
-            credentials: self.credentials,
-            name: String::new(),
-            prefix: Prefix::parse(&self.prefix)?,
-        };
+        let mut installation = self.installation;
+        if installation.connect.nats.is_empty() {
+            installation.connect.nats.push(ServerUrl::default());
+        }
+        Prefix::parse(&installation.connect.prefix)?;
         let name = self.name.map(|name| name.parse()).transpose()?;
         let labels = self.labels.iter().map(|label| label.parse());
         Ok(Worker {
-            bus,
-            streams: StreamOptions {
-                replicas: checked_replicas(self.replicas)?,
-            },
+            installation,
             name: name.unwrap_or_else(WorkerName::of_machine),
             slots: checked_slots(self.slots.unwrap_or_else(cores))?,
             heartbeat: checked_heartbeat(self.heartbeat)?,
@@ -206,14 +200,6 @@ impl WorkerBuilder {
     }
 }
 
-fn servers_text(servers: &[ServerUrl]) -> String {
-    if servers.is_empty() {
-        return "nats://127.0.0.1:4222".to_owned();
-    }
-    let texts: Vec<_> = servers.iter().map(ServerUrl::expose).collect();
-    texts.join(",")
-}
-
 pub(super) fn cores() -> u32 {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     u32::try_from(cores).map_or(SLOTS_MAX, |cores| cores.min(SLOTS_MAX))
@@ -234,12 +220,5 @@ fn checked_heartbeat(interval: Duration) -> Result<Span, BuildError> {
         Ok(span)
     } else {
         Err(BuildError::Heartbeat(interval))
-    }
-}
-
-fn checked_replicas(replicas: usize) -> Result<usize, BuildError> {
-    match replicas {
-        1 | 3 | 5 => Ok(replicas),
-        other => Err(BuildError::Replicas(other)),
     }
 }

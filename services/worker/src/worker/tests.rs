@@ -23,6 +23,11 @@ fn refusal(builder: WorkerBuilder) -> String {
         .to_string()
 }
 
+fn servers(worker: &Worker) -> Vec<String> {
+    let servers = worker.installation.connect.nats.iter();
+    servers.map(ToString::to_string).collect()
+}
+
 fn from_flags(flags: &[&str]) -> WorkerBuilder {
     let flags = std::iter::once("test").chain(flags.iter().copied());
     WorkerBuilder::from_args(Cli::try_parse_from(flags).expect("good flags").args)
@@ -65,7 +70,7 @@ fn what_is_against_a_rule_is_refused_with_the_rule() {
 #[test]
 fn a_builder_without_settings_means_this_machine() {
     let worker = builder().build().expect("good");
-    assert_eq!(worker.bus.servers, "nats://127.0.0.1:4222");
+    assert_eq!(servers(&worker), ["nats://127.0.0.1:4222"]);
     assert_eq!(worker.slots, cores());
     assert_eq!(worker.name, WorkerName::of_machine());
 }
@@ -87,7 +92,7 @@ fn flags_and_own_handlers_make_one_worker() {
         .handler("nothing", nothing)
         .build()
         .expect("good");
-    assert_eq!(worker.bus.servers, "nats://a,nats://b");
+    assert_eq!(servers(&worker), ["nats://a", "nats://b"]);
     let worker_id = WorkerId::parse("w-1").expect("good");
     let profile = worker.profile(&worker_id);
     let kinds: Vec<_> = profile
