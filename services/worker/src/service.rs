@@ -11,8 +11,12 @@ use crate::worker::{RunError, WorkerBuilder};
 /// [`Failure`] with the exit code: 64 for flags, a handlers file or streams that are wrong, 69 when
 /// there is no server, 1 for anything else.
 pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), Failure> {
-    let worker = WorkerBuilder::from_args(args);
-    let worker = worker.build().map_err(Failure::usage)?;
+    run_built(WorkerBuilder::from_args(args), shutdown).await
+}
+
+/// Runs the worker that a builder describes.
+pub(crate) async fn run_built(builder: WorkerBuilder, shutdown: Shutdown) -> Result<(), Failure> {
+    let worker = builder.build().map_err(Failure::usage)?;
     worker.run_until(shutdown).await.map_err(failure)
 }
 

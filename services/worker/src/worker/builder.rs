@@ -2,10 +2,11 @@
 
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use rota_bus::Prefix;
-use rota_service::{Installation, LogOptions, Replicas, ServerUrl};
+use rota_service::{Installation, LogOptions, Replicas, ServerUrl, run_main};
 use rota_wire::Span;
 
 use super::{BuildError, Worker};
@@ -13,6 +14,7 @@ use crate::args::{Args, GRACE, HEARTBEAT, HEARTBEAT_MAX, HEARTBEAT_MIN, SLOTS_MA
 use crate::handler::Handler;
 use crate::handler::registry::{Entry, Registry, RegistryError};
 use crate::identity::{Label, WorkerName};
+use crate::service::run_built;
 
 /// Gathers what a worker needs. Faults are told by [`build`](Self::build).
 #[derive(Debug)]
@@ -185,6 +187,17 @@ impl WorkerBuilder {
             registry: self.registry,
             log: self.log,
         })
+    }
+
+    /// The whole of a program's `main`: starts logs and a runtime, builds, works until SIGTERM or
+    /// Ctrl-C, drains. What goes wrong is logged once.
+    ///
+    /// Exit codes: 0 stopped as told, 64 flags, handlers or streams are wrong (a restart does not
+    /// help), 69 there is no server that is fit, 1 anything else. A program that has a runtime of its
+    /// own uses [`build`](Self::build) and [`Worker::run`] instead; inside one, this panics.
+    pub fn main(self) -> ExitCode {
+        let log = self.log.clone().unwrap_or_default();
+        run_main("worker", &log, |shutdown| run_built(self, shutdown))
     }
 
     fn merge(&mut self, registry: Registry) {

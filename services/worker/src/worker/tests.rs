@@ -1,5 +1,7 @@
 //! What a builder refuses, and what it makes of what it is told.
 
+use std::process::ExitCode;
+
 use clap::Parser;
 
 use super::builder::cores;
@@ -105,6 +107,14 @@ fn flags_and_own_handlers_make_one_worker() {
         ["echo", "fail", "noop", "nothing", "sha256", "sleep"]
     );
     assert_eq!((profile.slots, profile.labels), (3, vec!["gpu".to_owned()]));
+}
+
+#[test]
+fn a_program_of_its_own_ends_with_the_code_that_tells_whether_a_restart_helps() {
+    let quiet = |flags: &[&str]| from_flags(&[&["--log-level", "off"], flags].concat());
+    assert_eq!(quiet(&[]).main(), ExitCode::from(64), "no kinds");
+    let nobody_there = quiet(&["--nats", "nats://127.0.0.1:1"]).handler("nothing", nothing);
+    assert_eq!(nobody_there.main(), ExitCode::from(69));
 }
 
 #[test]
