@@ -273,6 +273,14 @@ impl Installation {
         started.unwrap_or_else(|error| panic!("no nats-server again: {error:?}"));
     }
 
+    /// Starts the server again as [`restart_server`](Self::restart_server) does, with an empty store.
+    pub async fn wipe_server(&mut self) {
+        self.server.kill().expect("the server can be killed");
+        fs::remove_dir_all(self.server.store().join("jetstream")).expect("tasks were kept there");
+        let started = self.server.start_again().await;
+        started.unwrap_or_else(|error| panic!("no nats-server again: {error:?}"));
+    }
+
     /// Waits until so many tasks have ended, and nothing is left in any queue; then each must have ended
     /// exactly once.
     pub async fn until_settled(&self, tasks: u64, limit: Duration) {

@@ -94,7 +94,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), Failure> {
         storing_events.await;
         Ok::<(), std::convert::Infallible>(())
     });
-    let leadership = Leadership::new(bus, options, events);
+    let leadership = Leadership::new(bus, args.installation, options, events);
     let draining = lifecycle.draining().clone();
     lifecycle.spawn_vital("leadership", leadership.run(draining));
     Ok(lifecycle.wait_drained(GRACE).await.into_result()?)

@@ -99,6 +99,32 @@ async fn all_services_connect_again_by_themselves_when_the_server_is_killed_unde
     }
 }
 
+/// What was kept is lost, of course; what comes after is not.
+#[tokio::test]
+async fn a_server_that_lost_its_store_is_furnished_again_and_all_services_go_on() {
+    let (mut rota, mut head) = Installation::start_with_head().await;
+    let work = Handler::sh("work", r#"echo "$ROTA_TASK_ID" >> "$DIR/effects""#);
+    let hang = Handler::sh("hang", r#"echo run >> "$DIR/hung"; exec sleep 60"#);
+    let handlers = rota.handlers("w", &[work, hang]);
+    let mut worker = rota.worker("w", &["--slots", "1", "--handlers", &handlers]);
+    rota.submit("hang", &[], "").await;
+    rota.until_lines("hung", 1, LIMIT).await;
+    rota.wipe_server().await;
+    let names: Vec<String> = (0..20).map(|number| format!("task-{number}")).collect();
+    submit_surely(&rota, &names).await;
+    worker.until_said("revoked", LIMIT).await;
+    rota.until_settled(20, LIMIT).await;
+    let ids: Vec<TaskId> = names
+        .iter()
+        .map(|name| TaskId::parse(name).unwrap())
+        .collect();
+    rota.completed(&ids).await;
+    assert_each_once(&rota, &ids);
+    for process in head.iter_mut().chain([&mut worker]) {
+        assert!(process.try_exited().is_none(), "it waited the outage out");
+    }
+}
+
 fn two_workers(rota: &Installation, script: &str) -> [Process; 2] {
     let handlers = rota.handlers("w", &[Handler::sh("work", script)]);
     ["a", "b"].map(|name| rota.worker(name, &["--slots", "10", "--handlers", &handlers]))
