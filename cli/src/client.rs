@@ -16,8 +16,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use rota_bus::{Bus, StoredResult};
-use rota_service::{ConnectOptions, Exit, Failure, Installation};
+use rota_bus::{Bus, ConnectError, StoredResult};
+use rota_service::{ConnectOptions, Exit, Failure, Installation, InstallationError};
 use rota_wire::result::FinalState;
 use rota_wire::{Micros, Span, TaskId};
 use tokio::runtime::Builder;
@@ -40,13 +40,27 @@ pub(crate) fn run(command: impl Future<Output = Result<ExitCode, Failure>>) -> E
         .and_then(|runtime| runtime.block_on(command));
     ended.unwrap_or_else(|failure| {
         eprintln!("error: {failure}");
-        if failure.exit() == Exit::Unavailable {
+        if rota_may_be_elsewhere(&failure) {
             eprintln!(
                 "Does Rota run there? Start it with `rota up`, or name its server with --nats URL."
             );
         }
         failure.exit().into()
     })
+}
+
+/// Not when a server is there and says itself what it lacks.
+fn rota_may_be_elsewhere(failure: &Failure) -> bool {
+    let told = failure.error().downcast_ref::<InstallationError>();
+    let is_told = matches!(
+        told,
+        Some(InstallationError::Connect(
+            ConnectError::LoginRefused { .. }
+                | ConnectError::TooOld { .. }
+                | ConnectError::NoJetStream { .. }
+        ))
+    );
+    failure.exit() == Exit::Unavailable && !is_told
 }
 
 /// Connects without touching a stream's settings.

@@ -16,7 +16,8 @@ const SCHEMES: [&str; 2] = ["nats", "tls"];
 pub struct ConnectOptions {
     /// NATS servers, separated by commas
     ///
-    /// One is enough: it names the others of its cluster.
+    /// One is enough: it names the others of its cluster. A login goes before the host, as in
+    /// nats://user:password@host or nats://token@host.
     // The environment may hold a password, which help would print.
     #[arg(
         long,

@@ -91,7 +91,7 @@ impl InstallationError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Prefix(_)
-            | Self::Connect(ConnectError::Credentials { .. })
+            | Self::Connect(ConnectError::Credentials { .. } | ConnectError::Address { .. })
             | Self::Streams(StreamError::Differs { .. }) => Exit::Usage,
             Self::Connect(_) | Self::Streams(_) => Exit::Unavailable,
         }

@@ -186,6 +186,12 @@ impl Failure {
         self.exit
     }
 
+    /// What went wrong, to tell kinds of it apart.
+    #[must_use]
+    pub fn error(&self) -> &anyhow::Error {
+        &self.error
+    }
+
     fn report(&self) {
         if telemetry::errors_are_logged() {
             error!(error = %self, exit = self.exit as u8, "stopped by an error");
