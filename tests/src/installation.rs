@@ -103,7 +103,13 @@ impl Installation {
 
     fn start_process(&self, name: &str, service: Service, url: &str, flags: &[&str]) -> Process {
         let folder = self.folder();
-        let process = Process::start_in(service, name, url, flags, &[(MARK, &folder)]);
+        // The last two as people set them; they are none of a command's business.
+        let variables = [
+            (MARK, folder.as_str()),
+            ("ROTA_LOG", "info"),
+            ("NATS_URL", url),
+        ];
+        let process = Process::start_in(service, name, url, flags, &variables);
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         logs.push(process.log_handle());
         process

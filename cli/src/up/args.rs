@@ -10,6 +10,8 @@ use rota_service::{Failure, LogOptions, Replicas, ServerUrl};
 
 use crate::children::{Builtin, handler_flags};
 
+/// Where everybody looks for a server.
+const USUAL_PORT: u16 = 4222;
 /// More workers than anybody starts on one machine on purpose.
 const WORKERS_MAX: i64 = 64;
 const SLOTS_MAX: i64 = 4_096;
@@ -39,13 +41,10 @@ pub(crate) struct Args {
     pub(super) builtin: bool,
 
     /// Port of the nats-server on 127.0.0.1; 0 is any free one
-    #[arg(
-        long,
-        help_heading = "NATS",
-        value_name = "PORT",
-        default_value_t = 4222
-    )]
-    pub(super) port: u16,
+    ///
+    /// By default 4222.
+    #[arg(long, help_heading = "NATS", value_name = "PORT")]
+    pub(super) port: Option<u16>,
 
     /// Folder of the nats-server, where tasks are kept from one start to the next
     ///
@@ -54,8 +53,14 @@ pub(crate) struct Args {
     pub(super) store: Option<PathBuf>,
 
     /// Use these NATS servers instead of starting one, separated by commas
-    #[arg(long, help_heading = "NATS", env = "ROTA_NATS_URL", value_name = "URL",
-        value_delimiter = ',', hide_env_values = true, conflicts_with_all = ["port", "store"])]
+    #[arg(
+        long,
+        help_heading = "NATS",
+        env = "ROTA_NATS_URL",
+        value_name = "URL",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
     pub(super) nats: Vec<ServerUrl>,
 
     /// NATS credentials file (.creds) for --nats
@@ -98,6 +103,20 @@ impl Args {
             .iter()
             .map(|(kind, _)| kind.as_str().to_owned())
             .collect())
+    }
+
+    /// Whether a server is to be started here, and on which port; 0 is any free one.
+    pub(super) fn own_server(&self) -> Result<Option<u16>, Failure> {
+        if self.nats.is_empty() {
+            return Ok(Some(self.port.unwrap_or(USUAL_PORT)));
+        }
+        if self.port.is_some() || self.store.is_some() {
+            return Err(Failure::usage(anyhow!(
+                "--port and --store are for a nats-server that is started here, and cannot be used with --nats or \
+                 ROTA_NATS_URL, which name one that is there: leave out one or the other"
+            )));
+        }
+        Ok(None)
     }
 
     /// Where tasks are kept.

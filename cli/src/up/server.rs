@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
-use rota_local::{NatsServer, ServerOptions};
+use rota_local::{NatsServer, Orphaned, ServerOptions};
 use rota_service::{ConnectOptions, Failure};
 use tokio::time::sleep;
 
@@ -25,16 +25,18 @@ pub(super) enum Server {
 
 impl Server {
     pub(super) async fn start(args: &Args) -> Result<Self, Failure> {
-        if !args.nats.is_empty() {
+        let Some(port) = args.own_server()? else {
             return Ok(Self::Given);
-        }
+        };
         let store = args.store_folder()?;
-        if args.port != 0 {
-            check_free(args.port)?;
+        if port != 0 {
+            check_free(port)?;
         }
         let options = ServerOptions {
-            port: (args.port != 0).then_some(args.port),
+            port: (port != 0).then_some(port),
             store: Some(store),
+            // Started, also again, by the future that the main thread runs.
+            orphaned: Orphaned::Ends,
             ..ServerOptions::default()
         };
         let server = NatsServer::start(options).await?;

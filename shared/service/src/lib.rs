@@ -49,5 +49,5 @@ pub use connect_options::{ConnectOptions, ServerUrl, ServerUrlError};
 pub use installation::{Installation, InstallationError, InvalidReplicas, Replicas};
 pub use lifecycle::{Lifecycle, Outcome, PartFailed, Unfinished};
 pub use run::{Exit, Failure, main_with, parse_args, run_main};
-pub use shutdown::Shutdown;
+pub use shutdown::{LIFELINE, Shutdown};
 pub use telemetry::{LogFilter, LogFilterError, LogFormat, LogOptions, init};
