@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use rota_wire::dispatch::{Assign, Report};
 use rota_wire::event::EventBatch;
-use rota_wire::fleet::{Heartbeat, RollCall};
+use rota_wire::fleet::{Heartbeat, LABELS_MAX, RollCall};
 use rota_wire::frame::{FRAME_BYTES_MAX, Frame, FrameError, decode, encode};
 use rota_wire::headers;
 use rota_wire::options::Backoff;
@@ -108,6 +108,25 @@ fn a_frame_over_the_limit_is_refused_before_it_is_looked_into() {
     let bytes = vec![RollCall::VERSION; FRAME_BYTES_MAX + 1];
     let refused = decode::<RollCall>(&bytes).expect_err("too large");
     assert!(matches!(refused, FrameError::TooLarge { .. }), "{refused}");
+}
+
+/// Empty texts are the worst: one byte each in the frame, and 24 in memory.
+#[test]
+fn a_list_is_read_up_to_its_most_and_no_further() {
+    let (_, heartbeat) = frames::heartbeats().remove(0);
+    for (labels, is_fine) in [(LABELS_MAX, true), (LABELS_MAX + 1, false)] {
+        let labels = vec![String::new(); labels];
+        let heartbeat = Heartbeat {
+            labels,
+            ..heartbeat.clone()
+        };
+        assert_eq!(
+            decode::<Heartbeat>(&encode(&heartbeat)).is_ok(),
+            is_fine,
+            "{} labels",
+            heartbeat.labels.len()
+        );
+    }
 }
 
 proptest! {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rota_bus::Prefix;
 use rota_service::{Installation, LogOptions, Replicas, ServerUrl, run_main};
 use rota_wire::Span;
+use rota_wire::fleet::{KINDS_MAX, LABELS_MAX};
 
 use super::{BuildError, Worker};
 use crate::args::{Args, GRACE, HEARTBEAT, HEARTBEAT_MAX, HEARTBEAT_MIN, SLOTS_MAX};
@@ -169,6 +170,13 @@ impl WorkerBuilder {
         }
         if self.registry.is_empty() {
             return Err(BuildError::NoKinds);
+        }
+        let (kinds, labels) = (self.registry.iter().count(), self.labels.len());
+        if kinds > KINDS_MAX {
+            return Err(BuildError::Kinds(kinds));
+        }
+        if labels > LABELS_MAX {
+            return Err(BuildError::Labels(labels));
         }
         let mut installation = self.installation;
         if installation.connect.nats.is_empty() {

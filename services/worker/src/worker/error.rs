@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rota_bus::{InvalidPrefix, SendError};
 use rota_service::{InstallationError, InvalidReplicas, ServerUrlError};
+use rota_wire::fleet::{KINDS_MAX, LABELS_MAX};
 use tokio::task::JoinError;
 
 use crate::config::ConfigError;
@@ -20,6 +21,12 @@ pub enum BuildError {
          built-in kinds with --builtin; in Rust, add a .handler(kind, function)"
     )]
     NoKinds,
+    /// Its heartbeat has no room for so many.
+    #[error("{0} kinds: must be at most {KINDS_MAX} on one worker")]
+    Kinds(usize),
+    /// Its heartbeat has no room for so many.
+    #[error("{0} labels: must be at most {LABELS_MAX} on one worker")]
+    Labels(usize),
     /// A kind is misspelt or handled twice.
     #[error(transparent)]
     Kind(#[from] RegistryError),

@@ -54,6 +54,18 @@ fn what_is_against_a_rule_is_refused_with_the_rule() {
             "between 50ms and 10s",
         ),
         (builder().label("zone="), "key=value"),
+        (
+            (0..=1_024).fold(builder(), |builder, number| {
+                builder.handler(&format!("kind-{number}"), nothing)
+            }),
+            "at most 1024",
+        ),
+        (
+            (0..=64).fold(builder(), |builder, number| {
+                builder.label(format!("l{number}"))
+            }),
+            "at most 64",
+        ),
         (builder().prefix("Rota"), "a-z 0-9"),
         (builder().nats("http://host"), "nats://"),
         (builder().replicas(2), "1, 3 or 5"),
