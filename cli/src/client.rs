@@ -23,6 +23,8 @@ use rota_wire::{Micros, Span, TaskId};
 use tokio::runtime::Builder;
 use tokio::time::{Instant, timeout_at};
 
+use crate::say::note;
+
 /// How often a result is looked up while nothing tells of it: what was told while the connection was
 /// interrupted is not told again.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
@@ -39,10 +41,10 @@ pub(crate) fn run(command: impl Future<Output = Result<ExitCode, Failure>>) -> E
         .map_err(Failure::internal)
         .and_then(|runtime| runtime.block_on(command));
     ended.unwrap_or_else(|failure| {
-        eprintln!("error: {failure}");
+        note(format_args!("error: {failure}"));
         if rota_may_be_elsewhere(&failure) {
-            eprintln!(
-                "Does Rota run there? Start it with `rota up`, or name its server with --nats URL."
+            note(
+                "Does Rota run there? Start it with `rota up`, or name its server with --nats URL.",
             );
         }
         failure.exit().into()

@@ -18,6 +18,7 @@ mod children;
 mod client;
 mod demo;
 mod result;
+mod say;
 mod services;
 mod submit;
 mod up;

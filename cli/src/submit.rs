@@ -14,6 +14,7 @@ use rota_wire::{Headers, Kind, Micros, Span, TaskId, TaskSpec};
 use tokio::io::AsyncReadExt;
 
 use crate::client;
+use crate::say::note;
 
 const STDIN: &str = "-";
 
@@ -79,7 +80,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode, Failure> {
         None => TaskId::from_sequence(stored.sequence),
     };
     if stored.duplicate {
-        eprintln!("{id} was submitted before; nothing was added");
+        note(format_args!("{id} was submitted before; nothing was added"));
     }
     if !args.wait {
         client::write_line(id.as_str())?;
@@ -88,14 +89,14 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode, Failure> {
     match client::wait_for_result(&bus, &id, args.timeout.duration()).await? {
         Some(found) => {
             client::write_body(&found.body)?;
-            eprintln!("{}", ending(&id, &found));
+            note(format_args!("{}", ending(&id, &found)));
             Ok(client::exit_of(&found))
         }
         None => {
-            eprintln!(
+            note(format_args!(
                 "no result of task {id} after {}; ask later: rota result {id}",
                 args.timeout
-            );
+            ));
             Ok(client::exit_without_result())
         }
     }

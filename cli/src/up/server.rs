@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
-use rota_local::{NatsServer, Orphaned, ServerOptions};
+use rota_local::{NatsServer, Orphaned, ServerError, ServerOptions};
 use rota_service::{ConnectOptions, Failure};
 use tokio::time::sleep;
 
@@ -39,7 +39,7 @@ impl Server {
             orphaned: Orphaned::Ends,
             ..ServerOptions::default()
         };
-        let server = NatsServer::start(options).await?;
+        let server = NatsServer::start(options).await.map_err(not_started)?;
         Ok(Self::Own(Box::new(server)))
     }
 
@@ -90,6 +90,22 @@ impl Server {
                 Err(error) => console.warn(SERVER_NAME, &format!("cannot be stopped: {error}")),
             }
         }
+    }
+}
+
+/// What is wrong with the folder is the user's to mend.
+fn not_started(error: ServerError) -> Failure {
+    match error {
+        ServerError::File { .. }
+        | ServerError::StoreInUse { .. }
+        | ServerError::PathNotUtf8 { .. } => Failure::usage(
+            anyhow::Error::new(error).context("tasks cannot be kept there, see --store"),
+        ),
+        ServerError::Binary(_)
+        | ServerError::Spawn { .. }
+        | ServerError::Ended { .. }
+        | ServerError::NotReady { .. }
+        | ServerError::Process { .. } => Failure::internal(error),
     }
 }
 

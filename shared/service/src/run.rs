@@ -8,6 +8,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io::{self, Write};
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -196,7 +197,8 @@ impl Failure {
         if telemetry::errors_are_logged() {
             error!(error = %self, exit = self.exit as u8, "stopped by an error");
         } else {
-            eprintln!("error: {self}");
+            // Nobody is left to tell when that is gone too.
+            let _ = writeln!(io::stderr(), "error: {self}");
         }
     }
 }
