@@ -1,15 +1,16 @@
 //! This executable as supervised processes: what `rota up` and `rota demo` start.
 //!
 //! What must hold: addresses, which may hold a password, reach a child through its environment and never
-//! through its arguments, which everybody on the machine can read.
+//! through its arguments, which everybody on the machine can read; and a child ends with this process,
+//! also when this one is killed.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use rota_local::ProcessSpec;
-use rota_service::{ConnectOptions, ServerUrl};
+use rota_local::{ProcessSpec, Stdin};
+use rota_service::{ConnectOptions, LIFELINE, ServerUrl};
 
 /// How long a service that holds no tasks may take to end.
 const SERVICE_GRACE: Duration = Duration::from_secs(15);
@@ -38,6 +39,7 @@ impl Children {
         let mut env: Vec<(OsString, OsString)> = vec![
             ("ROTA_NATS_URL".into(), servers.join(",").into()),
             ("ROTA_PREFIX".into(), connect.prefix.clone().into()),
+            (LIFELINE.into(), "1".into()),
         ];
         if let Some(file) = &connect.creds {
             env.push(("ROTA_NATS_CREDS".into(), file.into()));
@@ -78,6 +80,7 @@ impl Children {
         ProcessSpec {
             args,
             env: self.env.clone(),
+            stdin: Stdin::Lifeline,
             stop_grace,
             ..ProcessSpec::new(name, &self.program)
         }

@@ -16,12 +16,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use rota_bus::{Bus, StoredResult};
-use rota_service::{ConnectOptions, Exit, Failure, Installation};
+use rota_bus::{Bus, ConnectError, StoredResult};
+use rota_service::{ConnectOptions, Exit, Failure, Installation, InstallationError};
 use rota_wire::result::{FinalState, TaskResult};
 use rota_wire::{Micros, Span, TaskId};
 use tokio::runtime::Builder;
 use tokio::time::{Instant, timeout_at};
+
+use crate::say::note;
 
 /// How often a result is looked up while nothing tells of it: what was told while the connection was
 /// interrupted is not told again.
@@ -39,21 +41,37 @@ pub(crate) fn run(command: impl Future<Output = Result<ExitCode, Failure>>) -> E
         .map_err(Failure::internal)
         .and_then(|runtime| runtime.block_on(command));
     ended.unwrap_or_else(|failure| {
-        eprintln!("error: {failure}");
-        if failure.exit() == Exit::Unavailable {
-            eprintln!(
-                "Does Rota run there? Start it with `rota up`, or name its server with --nats URL."
+        note(format_args!("error: {failure}"));
+        if rota_may_be_elsewhere(&failure) {
+            note(
+                "Does Rota run there? Start it with `rota up`, or name its server with --nats URL.",
             );
         }
         failure.exit().into()
     })
 }
 
+/// Not when a server is there and says itself what it lacks.
+fn rota_may_be_elsewhere(failure: &Failure) -> bool {
+    let told = failure.error().downcast_ref::<InstallationError>();
+    let is_told = matches!(
+        told,
+        Some(InstallationError::Connect(
+            ConnectError::LoginRefused { .. }
+                | ConnectError::TooOld { .. }
+                | ConnectError::NoJetStream { .. }
+        ))
+    );
+    failure.exit() == Exit::Unavailable && !is_told
+}
+
 /// Connects without touching a stream's settings.
 pub(crate) async fn connect(connect: ConnectOptions) -> Result<Bus, Failure> {
-    let replicas = 1;
-    let installation = Installation { connect, replicas };
-    installation.connect_only("cli").await
+    let installation = Installation {
+        connect,
+        ..Installation::default()
+    };
+    Ok(installation.connect_only("cli").await?)
 }
 
 /// The result of a task, as soon as it is stored; nothing if it is not there after `limit`.

@@ -26,6 +26,7 @@ use self::course::{Course, Ears};
 use self::fleet::{Fleet, WORKERS};
 use self::verdict::Verdict;
 use self::work::{KINDS, Work};
+use crate::say::{note, say};
 use crate::services;
 
 /// See it work: real tasks on a temporary installation, and a worker killed half-way
@@ -74,7 +75,7 @@ pub(crate) async fn run(args: Args, shutdown: Shutdown) -> Result<(), Failure> {
         verdict = play(&mut fleet, &work) => verdict,
     };
     if let Ok(verdict) = &verdict {
-        println!("\n{verdict}");
+        say(format_args!("\n{verdict}"));
     }
     let last_lines = fleet.end().await;
     let is_good = verdict.as_ref().is_ok_and(Verdict::is_good);
@@ -82,7 +83,7 @@ pub(crate) async fn run(args: Args, shutdown: Shutdown) -> Result<(), Failure> {
         show_last(&last_lines);
     }
     if verdict?.is_good() {
-        println!("Nothing was lost. Now run it yourself: rota up --builtin");
+        say("Nothing was lost. Now run it yourself: rota up --builtin");
         Ok(())
     } else {
         Err(Failure::internal(anyhow!(
@@ -112,21 +113,21 @@ async fn play(fleet: &mut Fleet, work: &Work) -> Result<Verdict, Failure> {
     let bus = fleet.bus().clone();
     let mut course = Course::new(fleet, work, ears);
     course.until_ready().await?;
-    println!(
+    say(format_args!(
         "{}; submitter, scheduler, monitor and 3 workers are up\n",
         bus.server()
-    );
+    ));
     let story = course.run().await?;
     Verdict::reach(&bus, work, story).await
 }
 
 fn introduce(work: &Work) {
     let workers = WORKERS.map(|(name, slots)| format!("{name} with {slots} slots"));
-    println!(
+    say(format_args!(
         "Rota demo: {} tasks, workers {}",
         work.tasks.len(),
         workers.join(", ")
-    );
+    ));
     for (kind, by) in KINDS {
         let count = work.tasks.iter().filter(|task| task.kind == kind).count();
         let about = if kind == "sleep" {
@@ -134,15 +135,15 @@ fn introduce(work: &Work) {
         } else {
             work.source.as_str()
         };
-        println!("  {count:>4} {kind:<11}{by:<24}{about}");
+        say(format_args!("  {count:>4} {kind:<11}{by:<24}{about}"));
     }
-    println!("Half-way the busiest worker is killed.\n");
+    say("Half-way the busiest worker is killed.\n");
 }
 
 fn show_last(lines: &VecDeque<LogLine>) {
-    eprintln!("\nthe last lines of the services:");
+    note("\nthe last lines of the services:");
     for LogLine { process, line } in lines {
-        eprintln!("[{process}] {line}");
+        note(format_args!("[{process}] {line}"));
     }
 }
 

@@ -133,11 +133,7 @@ fn decision_lines(text: &mut String, decision: &Decision) {
         full,
         ..
     } = decision;
-    put(
-        text,
-        "decided",
-        &format!("at {at} by {by}: {worker}"),
-    );
+    put(text, "decided", &format!("at {at} by {by}: {worker}"));
     let ruled_out =
         format!("of {workers} workers {without_labels} lacked a label and {full} a free slot");
     put(text, "", &ruled_out);

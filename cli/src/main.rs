@@ -21,6 +21,7 @@ mod client;
 mod demo;
 mod explain;
 mod result;
+mod say;
 mod services;
 mod simulate;
 mod submit;
@@ -33,7 +34,7 @@ use rota_service::{Failure, LogFormat, LogOptions, Shutdown, parse_args, run_mai
 
 /// What a command that is no service logs by itself: only that it fetches a nats-server, which takes a
 /// while. All else it tells in its own words.
-const COMMAND_LOG: &str = "off,rota_local::fetch=info";
+const COMMAND_LOG: &str = "off,async_nats=off,rota_local::fetch=info";
 
 /// A distributed task scheduler on NATS
 ///

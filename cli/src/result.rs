@@ -9,6 +9,7 @@ use rota_wire::result::TaskResult;
 use rota_wire::{Span, TaskId};
 
 use crate::client;
+use crate::say::note;
 
 /// Print the result of a task
 ///
@@ -47,13 +48,13 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode, Failure> {
     let bus = client::connect(connect).await?;
     let Some(found) = client::wait_for_result(&bus, &id, limit).await? else {
         if wait {
-            eprintln!("no result of task {id} after {timeout}");
+            note(format_args!("no result of task {id} after {timeout}"));
         } else {
-            eprintln!("no result of task {id} (yet)");
+            note(format_args!("no result of task {id} (yet)"));
         }
         return Ok(client::exit_without_result());
     };
-    eprint!("{}", heading(&found));
+    note(heading(&found).trim_end());
     client::write_body(&found.body)?;
     Ok(client::exit_of(&found))
 }

@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 use std::str::FromStr;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use bytes::Bytes;
 use rota_bus::{Bus, Expect, Message, Stored, StoredResult};
 use rota_service::{ConnectOptions, Failure};
@@ -14,6 +14,7 @@ use rota_wire::{Headers, Kind, Micros, Span, TaskId, TaskSpec};
 use tokio::io::AsyncReadExt;
 
 use crate::client;
+use crate::say::note;
 
 const STDIN: &str = "-";
 
@@ -60,6 +61,9 @@ enum HeaderError {
     NoColon,
     #[error("the name must be of A-Z a-z 0-9 and -")]
     Name,
+    /// The others steer how the server stores a message.
+    #[error("of the headers of NATS itself only Nats-Msg-Id can be given")]
+    Reserved,
     #[error("the value must be at most {VALUE_BYTES_MAX} bytes without control characters")]
     Value,
 }
@@ -76,7 +80,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode, Failure> {
         None => TaskId::from_sequence(stored.sequence),
     };
     if stored.duplicate {
-        eprintln!("{id} was submitted before; nothing was added");
+        note(format_args!("{id} was submitted before; nothing was added"));
     }
     if !args.wait {
         client::write_line(id.as_str())?;
@@ -85,14 +89,14 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode, Failure> {
     match client::wait_for_result(&bus, &id, args.timeout.duration()).await? {
         Some(found) => {
             client::write_body(&found.body)?;
-            eprintln!("{}", ending(&id, &found));
+            note(format_args!("{}", ending(&id, &found)));
             Ok(client::exit_of(&found))
         }
         None => {
-            eprintln!(
+            note(format_args!(
                 "no result of task {id} after {}; ask later: rota result {id}",
                 args.timeout
-            );
+            ));
             Ok(client::exit_without_result())
         }
     }
@@ -113,7 +117,8 @@ async fn read_input(input: Option<String>, bytes_max: usize) -> Result<Bytes, Fa
         Some(STDIN) => {
             let mut bytes = Vec::new();
             let mut stdin = tokio::io::stdin().take(bytes_max as u64 + 1);
-            stdin.read_to_end(&mut bytes).await?;
+            let read = stdin.read_to_end(&mut bytes).await;
+            read.context("cannot read the input")?;
             bytes
         }
         Some(text) => text.as_bytes().to_vec(),
@@ -175,6 +180,10 @@ impl FromStr for Header {
         if name.is_empty() || !name.bytes().all(token) {
             return Err(HeaderError::Name);
         }
+        let lower = name.to_ascii_lowercase();
+        if lower.starts_with("nats-") && !name.eq_ignore_ascii_case(MSG_ID) {
+            return Err(HeaderError::Reserved);
+        }
         if value.len() > VALUE_BYTES_MAX || value.chars().any(char::is_control) {
             return Err(HeaderError::Value);
         }
@@ -199,6 +208,10 @@ mod tests {
         assert_eq!("Rota-At".parse::<Header>(), Err(HeaderError::NoColon));
         assert_eq!("Rota At:1".parse::<Header>(), Err(HeaderError::Name));
         assert_eq!(":1".parse::<Header>(), Err(HeaderError::Name));
+        assert_eq!(
+            "nats-Rollup:all".parse::<Header>(),
+            Err(HeaderError::Reserved)
+        );
         assert_eq!("a:b\nc".parse::<Header>(), Err(HeaderError::Value));
     }
 

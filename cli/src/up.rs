@@ -85,12 +85,11 @@ pub(crate) async fn run(args: Args, shutdown: Shutdown) -> Result<(), Failure> {
 /// What the services would each find out for themselves, said once and before they start: a server that
 /// is not there, too old or without JetStream, and streams that differ.
 async fn ensure(connect: &ConnectOptions) -> Result<Bus, Failure> {
-    let replicas = args::replicas_from_env()?;
     let installation = Installation {
         connect: connect.clone(),
-        replicas,
+        replicas: args::replicas_from_env()?,
     };
-    installation.connect("up").await
+    Ok(installation.connect("up").await?)
 }
 
 /// All that runs.

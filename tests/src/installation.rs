@@ -103,7 +103,13 @@ impl Installation {
 
     fn start_process(&self, name: &str, service: Service, url: &str, flags: &[&str]) -> Process {
         let folder = self.folder();
-        let process = Process::start_in(service, name, url, flags, &[(MARK, &folder)]);
+        // The last two as people set them; they are none of a command's business.
+        let variables = [
+            (MARK, folder.as_str()),
+            ("ROTA_LOG", "info"),
+            ("NATS_URL", url),
+        ];
+        let process = Process::start_in(service, name, url, flags, &variables);
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         logs.push(process.log_handle());
         process
@@ -269,6 +275,14 @@ impl Installation {
     /// Kills the server as a crash would, and starts it again on the same port and store.
     pub async fn restart_server(&mut self) {
         self.server.kill().expect("the server can be killed");
+        let started = self.server.start_again().await;
+        started.unwrap_or_else(|error| panic!("no nats-server again: {error:?}"));
+    }
+
+    /// Starts the server again as [`restart_server`](Self::restart_server) does, with an empty store.
+    pub async fn wipe_server(&mut self) {
+        self.server.kill().expect("the server can be killed");
+        fs::remove_dir_all(self.server.store().join("jetstream")).expect("tasks were kept there");
         let started = self.server.start_again().await;
         started.unwrap_or_else(|error| panic!("no nats-server again: {error:?}"));
     }

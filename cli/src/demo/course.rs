@@ -14,6 +14,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use super::fleet::Fleet;
 use super::scene::{Scene, process_of};
 use super::work::Work;
+use crate::say::say;
 
 /// A task each: a pace that the workers keep up with as long as all live.
 const SUBMIT_EVERY: Duration = Duration::from_millis(28);
@@ -194,7 +195,10 @@ impl<'a> Course<'a> {
     }
 
     fn print(&self, line: &str) {
-        println!("{:>6.1}s {line}", self.began.elapsed().as_secs_f64());
+        say(format_args!(
+            "{:>6.1}s {line}",
+            self.began.elapsed().as_secs_f64()
+        ));
     }
 }
 

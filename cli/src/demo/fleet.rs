@@ -49,13 +49,12 @@ impl Fleet {
         let server = NatsServer::start(ServerOptions::default()).await?;
         let connect = ConnectOptions {
             nats: vec![server.url().parse()?],
-            creds: None,
-            prefix: "rota".to_owned(),
+            ..ConnectOptions::default()
         };
         let children = Children::new(&connect, Vec::new())?;
         let installation = Installation {
             connect,
-            replicas: 1,
+            ..Installation::default()
         };
         let bus = installation.connect("demo").await?;
         let (supervisor, lines) = Supervisor::new(LINES_MAX);

@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use anyhow::{Context, anyhow};
 use clap::ValueEnum;
 use rota_bus::Prefix;
-use rota_service::{Failure, LogOptions, ServerUrl};
+use rota_service::{Failure, LogOptions, Replicas, ServerUrl};
 
 use crate::children::{Builtin, handler_flags};
 
+/// Where everybody looks for a server.
+const USUAL_PORT: u16 = 4222;
 /// More workers than anybody starts on one machine on purpose.
 const WORKERS_MAX: i64 = 64;
 const SLOTS_MAX: i64 = 4_096;
@@ -39,13 +41,10 @@ pub(crate) struct Args {
     pub(super) builtin: bool,
 
     /// Port of the nats-server on 127.0.0.1; 0 is any free one
-    #[arg(
-        long,
-        help_heading = "NATS",
-        value_name = "PORT",
-        default_value_t = 4222
-    )]
-    pub(super) port: u16,
+    ///
+    /// By default 4222.
+    #[arg(long, help_heading = "NATS", value_name = "PORT")]
+    pub(super) port: Option<u16>,
 
     /// Folder of the nats-server, where tasks are kept from one start to the next
     ///
@@ -54,8 +53,14 @@ pub(crate) struct Args {
     pub(super) store: Option<PathBuf>,
 
     /// Use these NATS servers instead of starting one, separated by commas
-    #[arg(long, help_heading = "NATS", env = "ROTA_NATS_URL", value_name = "URL",
-        value_delimiter = ',', hide_env_values = true, conflicts_with_all = ["port", "store"])]
+    #[arg(
+        long,
+        help_heading = "NATS",
+        env = "ROTA_NATS_URL",
+        value_name = "URL",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
     pub(super) nats: Vec<ServerUrl>,
 
     /// NATS credentials file (.creds) for --nats
@@ -102,6 +107,20 @@ impl Args {
             .iter()
             .map(|(kind, _)| kind.as_str().to_owned())
             .collect())
+    }
+
+    /// Whether a server is to be started here, and on which port; 0 is any free one.
+    pub(super) fn own_server(&self) -> Result<Option<u16>, Failure> {
+        if self.nats.is_empty() {
+            return Ok(Some(self.port.unwrap_or(USUAL_PORT)));
+        }
+        if self.port.is_some() || self.store.is_some() {
+            return Err(Failure::usage(anyhow!(
+                "--port and --store are for a nats-server that is started here, and cannot be used with --nats or \
+                 ROTA_NATS_URL, which name one that is there: leave out one or the other"
+            )));
+        }
+        Ok(None)
     }
 
     /// Where tasks are kept.
@@ -153,13 +172,11 @@ impl Args {
 }
 
 /// The services read it as a flag of theirs.
-pub(super) fn replicas_from_env() -> Result<usize, Failure> {
-    match std::env::var("ROTA_REPLICAS") {
-        Ok(text) => match text.parse() {
-            Ok(count @ (1 | 3 | 5)) => Ok(count),
-            _ => Err(Failure::usage(anyhow!("ROTA_REPLICAS must be 1, 3 or 5"))),
-        },
-        Err(std::env::VarError::NotPresent) => Ok(1),
-        Err(error) => Err(error).context("ROTA_REPLICAS").map_err(Failure::usage),
+pub(super) fn replicas_from_env() -> Result<Replicas, Failure> {
+    const NAME: &str = "ROTA_REPLICAS";
+    match std::env::var(NAME) {
+        Ok(text) => text.parse().context(NAME).map_err(Failure::usage),
+        Err(std::env::VarError::NotPresent) => Ok(Replicas::default()),
+        Err(error) => Err(error).context(NAME).map_err(Failure::usage),
     }
 }

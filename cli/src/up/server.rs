@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
-use rota_local::{NatsServer, ServerOptions};
+use rota_local::{NatsServer, Orphaned, ServerError, ServerOptions};
 use rota_service::{ConnectOptions, Failure};
 use tokio::time::sleep;
 
@@ -25,19 +25,21 @@ pub(super) enum Server {
 
 impl Server {
     pub(super) async fn start(args: &Args) -> Result<Self, Failure> {
-        if !args.nats.is_empty() {
+        let Some(port) = args.own_server()? else {
             return Ok(Self::Given);
-        }
+        };
         let store = args.store_folder()?;
-        if args.port != 0 {
-            check_free(args.port)?;
+        if port != 0 {
+            check_free(port)?;
         }
         let options = ServerOptions {
-            port: (args.port != 0).then_some(args.port),
+            port: (port != 0).then_some(port),
             store: Some(store),
+            // Started, also again, by the future that the main thread runs.
+            orphaned: Orphaned::Ends,
             ..ServerOptions::default()
         };
-        let server = NatsServer::start(options).await?;
+        let server = NatsServer::start(options).await.map_err(not_started)?;
         Ok(Self::Own(Box::new(server)))
     }
 
@@ -88,6 +90,22 @@ impl Server {
                 Err(error) => console.warn(SERVER_NAME, &format!("cannot be stopped: {error}")),
             }
         }
+    }
+}
+
+/// What is wrong with the folder is the user's to mend.
+fn not_started(error: ServerError) -> Failure {
+    match error {
+        ServerError::File { .. }
+        | ServerError::StoreInUse { .. }
+        | ServerError::PathNotUtf8 { .. } => Failure::usage(
+            anyhow::Error::new(error).context("tasks cannot be kept there, see --store"),
+        ),
+        ServerError::Binary(_)
+        | ServerError::Spawn { .. }
+        | ServerError::Ended { .. }
+        | ServerError::NotReady { .. }
+        | ServerError::Process { .. } => Failure::internal(error),
     }
 }
 

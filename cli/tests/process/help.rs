@@ -83,6 +83,11 @@ fn wrong_use_ends_with_64_and_says_the_rule() {
             "/nowhere/at/all.toml",
         ),
         (&["up", "--prefix", "A.B"], "a-z 0-9 _"),
+        (
+            &["up", "--port", "0", "--store", "/dev/null"],
+            "see --store",
+        ),
+        (&["submit", "echo", "-H", "Nats-Rollup:all"], "Nats-Msg-Id"),
     ] {
         let output = rota(args).output().unwrap();
         let told = stderr(&output);

@@ -11,6 +11,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+/// Longer than a worker takes to give up its tasks.
+const LEFT_BEHIND_LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
 
 pub(crate) struct Installation {
@@ -27,7 +29,16 @@ pub(crate) struct Installation {
 impl Installation {
     /// Starts one on a free port, and waits until a scheduler assigns.
     pub(crate) fn start(flags: &[&str]) -> Self {
-        let store = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), flags)
+    }
+
+    /// Another one with the store of this one, which has ended.
+    pub(crate) fn start_again(mut self, flags: &[&str]) -> Self {
+        let store = self.store.take().unwrap();
+        Self::start_in(store, flags)
+    }
+
+    fn start_in(store: TempDir, flags: &[&str]) -> Self {
         let folder = store.path().to_str().unwrap().to_owned();
         let mut command = rota(&["up", "--port", "0", "--store", &folder]);
         let mut up = command.args(flags).stdout(Stdio::piped()).spawn().unwrap();
@@ -97,6 +108,12 @@ impl Installation {
         named.map(|(pid, _)| pid).collect()
     }
 
+    /// What nobody can answer.
+    pub(crate) fn kill(&mut self) {
+        self.children.extend(children_of(self.up.id()));
+        signal(self.up.id(), Signal::KILL);
+    }
+
     /// What Ctrl-C does.
     pub(crate) fn interrupt(&mut self) {
         self.children.extend(children_of(self.up.id()));
@@ -123,7 +140,7 @@ impl Installation {
 
     /// Those that were children and still live, a while after the end.
     pub(crate) fn left_behind(&self) -> Vec<&(u32, String)> {
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + LEFT_BEHIND_LIMIT;
         loop {
             let left: Vec<_> = self
                 .children

@@ -100,6 +100,19 @@ fn a_second_ctrl_c_ends_at_once() {
 }
 
 #[test]
+fn what_it_started_ends_by_itself_when_it_is_killed_and_no_task_is_lost() {
+    let mut up = Installation::start(&["--builtin", "--workers", "1"]);
+    let submitted = up.client(&["submit", "sleep", "5m", "-H", "Nats-Msg-Id:long"]);
+    assert_eq!(submitted.status.code(), Some(0), "{}", stderr(&submitted));
+    assert_eq!(up.children_with("").len(), 5);
+    up.kill();
+    assert!(up.left_behind().is_empty(), "{:?}", up.left_behind());
+    let again = ["--builtin", "--workers", "1", "--log-level", "debug"];
+    let mut up = up.start_again(&again);
+    up.line_with(&["scheduler", "assigned", "task=long"]);
+}
+
+#[test]
 fn without_handlers_it_says_that_no_kind_is_handled_and_how() {
     let mut up = Installation::start(&[]);
     let told = up

@@ -22,9 +22,9 @@ pub use command::CommandError;
 pub use fetch::{
     BinaryError, FailedStep, FetchError, StepError, VERSION_MIN, Version, nats_server,
 };
-pub use server::{JetStream, NatsServer, ServerError, ServerOptions, TerminalSignals};
+pub use server::{JetStream, NatsServer, Orphaned, ServerError, ServerOptions, TerminalSignals};
 pub use signal::Signal;
 pub use supervise::{
     Backoff, Colour, Force, LINE_BYTES_MAX, LogLine, PrefixPrinter, ProcessHandle, ProcessSpec,
-    Restart, Status, Stopped, SuperviseError, Supervisor,
+    Restart, Status, Stdin, Stopped, SuperviseError, Supervisor,
 };

@@ -43,6 +43,8 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 /// How long a server gets to end after TERM, before KILL.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(10);
+/// Runs a program that is sent TERM when the thread ends that started it.
+const SETPRIV: [&str; 4] = ["setpriv", "--pdeathsig", "TERM", "--"];
 const EXIT_POLL: Duration = Duration::from_millis(100);
 
 /// How to start a server. The default: a free port, a temporary store, JetStream on.
@@ -62,6 +64,8 @@ pub struct ServerOptions {
     pub extra: Vec<String>,
     /// Whether Ctrl-C in the terminal reaches the server too.
     pub terminal_signals: TerminalSignals,
+    /// What becomes of the server when this process is killed.
+    pub orphaned: Orphaned,
 }
 
 /// Whether the server stores messages.
@@ -82,6 +86,19 @@ pub enum TerminalSignals {
     Shielded,
     /// The server shares the parent's group and ends on Ctrl-C by itself.
     Shared,
+}
+
+/// What becomes of the server when this process is killed, so that it cannot end it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Orphaned {
+    /// It runs on, and keeps others out of its store.
+    #[default]
+    RunsOn,
+    /// It is sent TERM, where util-linux's `setpriv` is on PATH; elsewhere it runs on.
+    ///
+    /// The kernel does so when the thread ends that started the server: only for a thread that lives as
+    /// long as the process does.
+    Ends,
 }
 
 /// A nats-server on this machine. Dropping it kills the process and removes a temporary store.
@@ -262,7 +279,7 @@ impl NatsServer {
     fn spawn(&self) -> Result<Child, ServerError> {
         let output = || self.home.output.try_clone().map(Stdio::from);
         let file = self.home.folder.join(OUTPUT_FILE);
-        let mut command = Command::new(&self.binary);
+        let mut command = self.command();
         command
             .arg("--config")
             .arg(self.home.folder.join(CONFIG_FILE))
@@ -276,6 +293,18 @@ impl NatsServer {
             binary: self.binary.clone(),
             source,
         })
+    }
+
+    fn command(&self) -> Command {
+        match self.options.orphaned {
+            Orphaned::Ends if can_end_orphans() => {
+                // It becomes the server, with the same process id.
+                let mut command = Command::new(SETPRIV[0]);
+                command.args(&SETPRIV[1..]).arg(&self.binary);
+                command
+            }
+            Orphaned::Ends | Orphaned::RunsOn => Command::new(&self.binary),
+        }
     }
 
     async fn until_ready(&mut self, deadline: Instant) -> Result<u16, ServerError> {
@@ -304,6 +333,15 @@ impl NatsServer {
             sleep(POLL).await;
         }
     }
+}
+
+/// Not everywhere, and not every implementation of it.
+fn can_end_orphans() -> bool {
+    let mut trial = Command::new(SETPRIV[0]);
+    trial.args(&SETPRIV[1..]).arg("true");
+    let quiet = trial.stdin(Stdio::null()).stdout(Stdio::null());
+    let ended = quiet.stderr(Stdio::null()).status();
+    ended.is_ok_and(|status| status.success())
 }
 
 impl Drop for NatsServer {

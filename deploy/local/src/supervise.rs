@@ -58,6 +58,8 @@ pub struct ProcessSpec {
     pub env: Vec<(OsString, OsString)>,
     /// What happens when it ends by itself.
     pub restart: Restart,
+    /// What it reads from.
+    pub stdin: Stdin,
     /// How long [`ProcessHandle::stop`] waits between TERM and KILL.
     pub stop_grace: Duration,
 }
@@ -71,9 +73,20 @@ impl ProcessSpec {
             args: Vec::new(),
             env: Vec::new(),
             restart: Restart::Always(Backoff::default()),
+            stdin: Stdin::Empty,
             stop_grace: Duration::from_secs(10),
         }
     }
+}
+
+/// What a process reads from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stdin {
+    /// Nothing.
+    Empty,
+    /// A pipe without content that ends when the parent does, however that ends: by this the process can
+    /// notice it.
+    Lifeline,
 }
 
 /// What happens when a process ends by itself, however it ended.

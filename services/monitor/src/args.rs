@@ -1,6 +1,6 @@
 //! The monitor's flags.
 
-use rota_service::ConnectOptions;
+use rota_service::Installation;
 use rota_wire::Span;
 
 const EVERY_MIN: Span = Span::from_ms(100);
@@ -9,19 +9,15 @@ const EVERY_MAX: Span = Span::from_secs(3_600);
 /// What the monitor is told at its start.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Where the servers are and which installation is meant.
+    /// Where the installation is.
     #[command(flatten)]
-    pub connect: ConnectOptions,
+    pub installation: Installation,
 
     /// How often to sum up: rates, what runs and waits, how busy the workers are
     ///
     /// When nothing happens at all, only every twelfth summary is written.
     #[arg(long, env = "ROTA_MONITOR_EVERY", value_name = "SPAN", default_value = "5s", value_parser = parse_every)]
     pub every: Span,
-
-    /// Servers that keep each stream, where the streams are not there yet: 1, 3 or 5
-    #[arg(long, env = "ROTA_REPLICAS", value_name = "COUNT", default_value = "1", value_parser = parse_replicas)]
-    pub replicas: usize,
 }
 
 fn parse_every(text: &str) -> Result<Span, String> {
@@ -30,15 +26,6 @@ fn parse_every(text: &str) -> Result<Span, String> {
         Ok(span)
     } else {
         Err("must be between 100ms and 1h".to_owned())
-    }
-}
-
-fn parse_replicas(text: &str) -> Result<usize, &'static str> {
-    match text {
-        "1" => Ok(1),
-        "3" => Ok(3),
-        "5" => Ok(5),
-        _ => Err("must be 1, 3 or 5"),
     }
 }
 
@@ -65,7 +52,7 @@ mod tests {
     #[test]
     fn without_flags_it_sums_up_every_five_seconds() {
         let args = parse(&[]).expect("the defaults are good");
-        assert_eq!((args.every, args.replicas), (Span::from_secs(5), 1));
+        assert_eq!(args.every, Span::from_secs(5));
     }
 
     #[test]
@@ -75,11 +62,5 @@ mod tests {
         }
         assert!(parse(&["--every", "2h"]).is_err_and(|text| text.contains("between 100ms and 1h")));
         assert!(parse(&["--every", "100ms"]).is_ok());
-    }
-
-    #[test]
-    fn replicas_are_a_number_that_can_vote() {
-        assert!(parse(&["--replicas", "3"]).is_ok());
-        assert!(parse(&["--replicas", "2"]).is_err_and(|text| text.contains("1, 3 or 5")));
     }
 }

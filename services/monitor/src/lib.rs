@@ -27,8 +27,8 @@ mod watcher;
 
 use std::time::Duration;
 
-use rota_bus::{Bus, BusOptions, ConnectError, Prefix, StreamError, StreamOptions};
-use rota_service::{ConnectOptions, Failure, Lifecycle, LogFormat, ServerUrl, Shutdown};
+use rota_bus::Bus;
+use rota_service::{Failure, Installation, Lifecycle, LogFormat, Shutdown};
 use tokio::sync::mpsc;
 use tracing::info;
 
@@ -51,7 +51,7 @@ pub async fn run(args: Args, format: LogFormat, shutdown: Shutdown) -> Result<()
     let (bus, subscriptions) = tokio::select! {
         biased;
         () = shutdown.draining().cancelled() => return Ok(()),
-        started = start(&args) => started?,
+        started = start(&args.installation) => started?,
     };
     let every = args.every;
     info!(
@@ -73,33 +73,14 @@ pub async fn run(args: Args, format: LogFormat, shutdown: Shutdown) -> Result<()
     Ok(lifecycle.wait_drained(GRACE).await.into_result()?)
 }
 
-async fn start(args: &Args) -> Result<(Bus, Subscriptions), Failure> {
-    let bus = connect(&args.connect).await?;
+async fn start(installation: &Installation) -> Result<(Bus, Subscriptions), Failure> {
+    let bus = installation.connect_only(SERVICE).await?;
     // Before the streams are looked at, so that nothing that happens meanwhile is missed.
     let subscriptions = Subscriptions {
         heartbeats: bus.subscribe(&bus.subjects().heartbeats()).await?,
         events: bus.subscribe(&bus.subjects().all_events()).await?,
     };
-    let replicas = args.replicas;
-    let ensured = bus.ensure_streams(StreamOptions { replicas }).await;
-    ensured.map_err(|error| match error {
-        StreamError::Differs { .. } => Failure::usage(error),
-        _ => Failure::unavailable(error),
-    })?;
+    installation.ensure_streams(&bus).await?;
     bus.flush().await?;
     Ok((bus, subscriptions))
-}
-
-async fn connect(connect: &ConnectOptions) -> Result<Bus, Failure> {
-    let servers: Vec<&str> = connect.nats.iter().map(ServerUrl::expose).collect();
-    let options = BusOptions {
-        servers: servers.join(","),
-        credentials: connect.creds.clone(),
-        name: format!("rota-{SERVICE}"),
-        prefix: Prefix::parse(&connect.prefix).map_err(Failure::usage)?,
-    };
-    Bus::connect(options).await.map_err(|error| match error {
-        ConnectError::Credentials { .. } => Failure::usage(error),
-        _ => Failure::unavailable(error),
-    })
 }

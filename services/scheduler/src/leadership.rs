@@ -1,10 +1,20 @@
 //! Leading and standing by: at most one scheduler acts, and another takes over when it is gone.
+//!
+//! ```text
+//! asking for the lease ──had──► leading ──lost, cut off──┐
+//!   ▲    └──another's──► standing by                      ▼
+//!   └───────────────────────────────────── making sure of the streams
+//! ```
+//!
+//! What must hold: whatever was in the way, also a server that lost all it had, this scheduler leads again
+//! by itself once it can.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rota_bus::{Bus, Lease, LeaseError, LeaseName};
 use rota_scheduler_core::Options;
+use rota_service::Installation;
 use rota_wire::{Micros, WorkerId};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +30,7 @@ const LEASE_MARGIN: Duration = Duration::from_secs(1);
 
 pub(crate) struct Leadership {
     bus: Bus,
+    installation: Installation,
     options: Options,
     outlets: Outlets,
     /// Names this process among the schedulers.
@@ -28,11 +39,27 @@ pub(crate) struct Leadership {
     known: BTreeSet<WorkerId>,
 }
 
+/// What is known before the lease is asked for.
+enum Standing {
+    /// The streams are there.
+    Ready,
+    /// Another leads.
+    By,
+    /// Something was in the way; what was last said of it, so that it is not said every time.
+    Hindered(String),
+}
+
 impl Leadership {
-    pub(crate) fn new(bus: Bus, options: Options, outlets: Outlets) -> Self {
+    pub(crate) fn new(
+        bus: Bus,
+        installation: Installation,
+        options: Options,
+        outlets: Outlets,
+    ) -> Self {
         let holder = format!("{}-{}", std::process::id(), Micros::now().0);
         Self {
             bus,
+            installation,
             options,
             outlets,
             holder,
@@ -45,29 +72,35 @@ impl Leadership {
         mut self,
         draining: CancellationToken,
     ) -> Result<(), std::convert::Infallible> {
-        let mut standing_by = false;
+        let mut standing = Standing::Ready;
         while !draining.is_cancelled() {
-            match self
-                .bus
-                .acquire_lease(LeaseName::Scheduler, &self.holder)
-                .await
-            {
-                Ok(Some(lease)) => {
-                    standing_by = false;
-                    self.lead(lease, &draining).await;
-                }
-                Ok(None) if !standing_by => {
-                    info!("standing by: another scheduler leads");
-                    standing_by = true;
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    warn!(error = %rota_service::chain(&error), "cannot ask for the lease")
-                }
-            }
+            standing = self.step(standing, &draining).await;
             let _ = timeout(LOOK_EVERY, draining.cancelled()).await;
         }
         Ok(())
+    }
+
+    async fn step(&mut self, standing: Standing, draining: &CancellationToken) -> Standing {
+        if let Standing::Hindered(said) = &standing
+            && let Err(error) = self.installation.ensure_streams(&self.bus).await
+        {
+            return Standing::hindered("cannot make sure of the streams", &error, said);
+        }
+        let asking = self.bus.acquire_lease(LeaseName::Scheduler, &self.holder);
+        match asking.await {
+            Ok(Some(lease)) => {
+                self.lead(lease, draining).await;
+                // The server may have lost its streams in the meantime.
+                Standing::Hindered(String::new())
+            }
+            Ok(None) => {
+                if !matches!(standing, Standing::By) {
+                    info!("standing by: another scheduler leads");
+                }
+                Standing::By
+            }
+            Err(error) => Standing::hindered("cannot ask for the lease", &error, standing.said()),
+        }
     }
 
     async fn lead(&mut self, mut lease: Lease, draining: &CancellationToken) {
@@ -94,6 +127,23 @@ impl Leadership {
                 warn!(%term, error = %rota_service::chain(&error), "leading no longer");
             }
         }
+    }
+}
+
+impl Standing {
+    fn said(&self) -> &str {
+        match self {
+            Self::Ready | Self::By => "",
+            Self::Hindered(said) => said,
+        }
+    }
+
+    fn hindered(attempted: &str, error: &dyn std::error::Error, said: &str) -> Self {
+        let told = format!("{attempted}: {}", rota_service::chain(error));
+        if told != said {
+            warn!(error = told, "cannot lead, trying again until it works");
+        }
+        Self::Hindered(told)
     }
 }
 

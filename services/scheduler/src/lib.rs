@@ -125,7 +125,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), Failure> {
         None => None,
     };
     let outlets = Outlets::new(events, recorder);
-    let leadership = Leadership::new(bus, options, outlets);
+    let leadership = Leadership::new(bus, args.installation, options, outlets);
     let draining = lifecycle.draining().clone();
     lifecycle.spawn_vital("leadership", leadership.run(draining));
     Ok(lifecycle.wait_drained(GRACE).await.into_result()?)

@@ -23,10 +23,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rota_bus::{
-    Bus, BusOptions, ConnectError, EventSender, FeedSource, Prefix, StreamError, StreamOptions,
-};
-use rota_service::{ConnectOptions, Failure, Lifecycle, ServerUrl, Shutdown};
+use rota_bus::{EventSender, FeedSource};
+use rota_service::{Failure, Installation, Lifecycle, Shutdown};
 use tracing::{info, warn};
 
 use crate::intake::Intake;
@@ -40,13 +38,9 @@ const GRACE: Duration = Duration::from_secs(10);
 /// What a submitter is told at its start.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Where the servers are.
+    /// Where the installation is.
     #[command(flatten)]
-    pub connect: ConnectOptions,
-
-    /// Servers that keep each stream, when this service is the one to create it: 1, 3 or 5
-    #[arg(long, env = "ROTA_REPLICAS", value_name = "COUNT", default_value = "1", value_parser = replicas)]
-    pub replicas: usize,
+    pub installation: Installation,
 
     /// Largest body of a submission in bytes, below what the server itself takes
     #[arg(long, env = "ROTA_BODY_MAX", value_name = "BYTES")]
@@ -59,7 +53,7 @@ pub struct Args {
 /// When the server is not there or not fit for Rota, a stream differs from what Rota needs, or a part
 /// fails. Once it runs, an interrupted connection is waited out and is no error.
 pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), Failure> {
-    let bus = connect(&args).await?;
+    let bus = args.installation.connect(SERVICE).await?;
     info!(version = env!("CARGO_PKG_VERSION"), server = %bus.server(), role = SERVICE, "ready");
     let lifecycle = Lifecycle::new(shutdown);
     let (events, storing_events) = EventSender::new(bus.clone(), SERVICE);
@@ -89,35 +83,6 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), Failure> {
     Ok(outcome.into_result()?)
 }
 
-async fn connect(args: &Args) -> Result<Bus, Failure> {
-    let connect = &args.connect;
-    let servers: Vec<&str> = connect.nats.iter().map(ServerUrl::expose).collect();
-    let options = BusOptions {
-        servers: servers.join(","),
-        credentials: connect.creds.clone(),
-        name: format!("rota-{SERVICE}"),
-        prefix: Prefix::parse(&connect.prefix).map_err(Failure::usage)?,
-    };
-    let bus = Bus::connect(options).await.map_err(|error| match error {
-        ConnectError::Credentials { .. } => Failure::usage(error),
-        _ => Failure::unavailable(error),
-    })?;
-    let replicas = args.replicas;
-    let ensured = bus.ensure_streams(StreamOptions { replicas }).await;
-    ensured.map_err(|error| match error {
-        StreamError::Differs { .. } => Failure::usage(error),
-        _ => Failure::unavailable(error),
-    })?;
-    Ok(bus)
-}
-
-fn replicas(text: &str) -> Result<usize, &'static str> {
-    match text.parse() {
-        Ok(count @ (1 | 3 | 5)) => Ok(count),
-        _ => Err("must be 1, 3 or 5"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -136,14 +101,14 @@ mod tests {
     }
 
     #[test]
-    fn without_flags_there_is_one_replica_and_the_servers_own_limit() {
-        let args = parse(&[]).unwrap();
-        assert_eq!((args.replicas, args.body_max), (1, None));
+    fn without_flags_only_the_server_limits_a_body() {
+        assert_eq!(parse(&[]).expect("the defaults are good").body_max, None);
     }
 
     #[test]
-    fn an_even_number_of_replicas_is_refused() {
-        assert_eq!(parse(&["--replicas", "3"]).unwrap().replicas, 3);
-        assert!(parse(&["--replicas", "2"]).is_err());
+    fn the_limit_of_a_body_is_a_whole_number() {
+        let args = parse(&["--body-max", "65536"]).expect("a number");
+        assert_eq!(args.body_max, Some(65_536));
+        assert!(parse(&["--body-max", "64KiB"]).is_err());
     }
 }

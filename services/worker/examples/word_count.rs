@@ -9,15 +9,12 @@
 //! It takes the flags of `rota-worker`; `--help` lists them. `rota up` brings up a server and the
 //! other services to go with it.
 
+use std::process::ExitCode;
+
 use rota_worker::{Failure, Task, Worker};
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let worker = Worker::from_args()
-        .handler("word_count", word_count)
-        .build()?;
-    worker.run().await?;
-    Ok(())
+fn main() -> ExitCode {
+    Worker::from_args().handler("word_count", word_count).main()
 }
 
 /// Pure, so it does no harm when a task is run twice.

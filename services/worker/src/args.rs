@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use rota_service::{ConnectOptions, LogOptions};
+use rota_service::{Installation, LogOptions};
 use rota_wire::{Cpu, Label, Memory, Span};
 
 use crate::identity::WorkerName;
@@ -19,9 +19,9 @@ pub(crate) const GRACE: Span = Span::from_secs(10);
 /// What a worker is told at its start.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Where the servers are and which installation is meant.
+    /// Where the installation is.
     #[command(flatten)]
-    pub connect: ConnectOptions,
+    pub installation: Installation,
 
     /// How it logs.
     #[command(flatten)]
@@ -71,11 +71,6 @@ pub struct Args {
     /// What this worker carries, such as `gpu` or `zone=eu`; repeatable
     #[arg(long = "label", value_name = "KEY[=VALUE]")]
     pub labels: Vec<Label>,
-
-    /// Servers that keep each stream, where the streams are not there yet: 1, 3 or 5
-    #[arg(long, env = "ROTA_REPLICAS", value_name = "COUNT", default_value = "1",
-        value_parser = parse_replicas)]
-    pub replicas: usize,
 }
 
 fn parse_heartbeat(text: &str) -> Result<Span, String> {
@@ -84,15 +79,6 @@ fn parse_heartbeat(text: &str) -> Result<Span, String> {
         Ok(span)
     } else {
         Err("must be between 50ms and 10s".to_owned())
-    }
-}
-
-fn parse_replicas(text: &str) -> Result<usize, &'static str> {
-    match text {
-        "1" => Ok(1),
-        "3" => Ok(3),
-        "5" => Ok(5),
-        _ => Err("must be 1, 3 or 5"),
     }
 }
 
@@ -126,7 +112,7 @@ mod tests {
         let args = parse(&[]).expect("the defaults are good");
         assert_eq!(args.heartbeat, Span::from_ms(500));
         assert_eq!(args.grace, Span::from_secs(10));
-        assert_eq!((args.slots, args.replicas, args.builtin), (None, 1, false));
+        assert_eq!((args.slots, args.builtin), (None, false));
         assert_eq!((args.cpu, args.memory), (None, None));
     }
 

@@ -4,28 +4,24 @@
 //! Rust with. A worker in full:
 //!
 //! ```no_run
+//! use std::process::ExitCode;
+//!
 //! use rota_worker::{Failure, Task, Worker};
 //!
-//! #[tokio::main]
-//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     Worker::builder()
-//!         .name("words")
-//!         .slots(8)
+//! fn main() -> ExitCode {
+//!     Worker::from_args() // the flags of `rota-worker`: --nats, --slots, --help
 //!         .handler("word_count", |task: Task| async move {
 //!             let text = std::str::from_utf8(task.input())
 //!                 .map_err(|_| Failure::fatal("the input must be UTF-8"))?; // never retried
 //!             Ok(text.split_whitespace().count().to_string())
 //!         })
-//!         .build()?
-//!         .run() // until SIGTERM or Ctrl-C, then drained
-//!         .await?;
-//!     Ok(())
+//!         .main() // until SIGTERM or Ctrl-C, then drained
 //! }
 //! ```
 //!
-//! [`Worker::from_args`] in place of [`Worker::builder`] gives the program the flags and the
-//! environment variables of `rota-worker`: `--nats`, `--slots`, `--handlers` and so on. Try the
-//! handler with `nats pub rota.submit.word_count 'how many words'`.
+//! [`Worker::builder`] in place of [`Worker::from_args`] is for a program with settings of its own;
+//! [`WorkerBuilder::build`] and [`Worker::run`] in place of [`WorkerBuilder::main`] for one that has a
+//! tokio runtime already. Try the handler with `nats pub rota.submit.word_count 'how many words'`.
 //!
 //! # What a handler is promised
 //!
@@ -83,6 +79,11 @@ mod service;
 mod span;
 mod worker;
 
+/// Compiles the example in README.md, so that it cannot rot.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
 pub use args::Args;
 pub use attempt::control::AttemptControl;
 pub use attempt::run as run_attempt;
@@ -95,7 +96,7 @@ pub use handler::registry::{Entry, HandlerKind, Limits, Registry, RegistryError}
 pub use handler::task::{Task, TaskParts};
 pub use handler::{Handler, HandlerFuture};
 pub use identity::{InvalidName, WorkerName};
-pub use rota_service::Shutdown;
+pub use rota_service::{InstallationError, Shutdown};
 pub use rota_wire::Kind;
 pub use service::run;
 pub use worker::{BuildError, RunError, Worker, WorkerBuilder};

@@ -8,8 +8,8 @@ mod error;
 
 use std::time::Duration;
 
-use rota_bus::{Bus, BusOptions, StreamOptions};
-use rota_service::{LogOptions, Shutdown, parse_args};
+use rota_bus::Bus;
+use rota_service::{Installation, LogOptions, Shutdown, parse_args};
 use rota_wire::fleet::KindCapacity;
 use rota_wire::{Label, Micros, Resources, Span, WorkerId};
 use tokio_util::task::AbortOnDropHandle;
@@ -31,8 +31,7 @@ const STOP_MARGIN: Duration = Duration::from_secs(1);
 /// A worker that is ready to run.
 #[derive(Debug)]
 pub struct Worker {
-    bus: BusOptions,
-    streams: StreamOptions,
+    installation: Installation,
     name: WorkerName,
     slots: u32,
     heartbeat: Span,
@@ -89,12 +88,8 @@ impl Worker {
 
     async fn work(self, shutdown: Shutdown) -> Result<(), RunError> {
         let worker = self.name.draw_id();
-        let options = BusOptions {
-            name: format!("rota-worker {worker}"),
-            ..self.bus.clone()
-        };
-        let bus = Bus::connect(options).await?;
-        bus.ensure_streams(self.streams).await?;
+        let name = format!("worker {worker}");
+        let bus = self.installation.connect(&name).await?;
         let inputs = Inputs {
             assigns: bus.subscribe(&bus.subjects().assign(&worker)).await?,
             roll_calls: bus.subscribe(&bus.subjects().roll_call()).await?,

@@ -1,14 +1,17 @@
 //! One connection to NATS: its options, the check of its server, and its ups and downs.
 
+mod login;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use async_nats::jetstream;
-use async_nats::{Client, ConnectOptions, Event, Subscriber};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, Subscriber};
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
+use self::login::{Login, Servers};
 use crate::message::{Message, Received};
 use crate::subjects::{Prefix, Subject, Subjects};
 
@@ -30,7 +33,8 @@ const PAYLOAD_RESERVE_BYTES: usize = 64 * 1024;
 /// How to connect.
 #[derive(Debug, Clone)]
 pub struct BusOptions {
-    /// `nats://host:port`, one or several separated by commas.
+    /// `nats://host:port`, one or several separated by commas; perhaps with a user and password, or a
+    /// token, before an `@`.
     pub servers: String,
     /// A credentials file.
     pub credentials: Option<PathBuf>,
@@ -50,6 +54,23 @@ pub enum ConnectError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// An address cannot be one.
+    #[error("reading the address {servers}")]
+    Address {
+        /// All of them.
+        servers: String,
+        /// Why.
+        source: async_nats::ConnectError,
+    },
+    /// The server does not let us in.
+    #[error(
+        "nats-server at {servers} refuses this login: write the user into the address, as in \
+         nats://user:password@host, or name a credentials file with --creds"
+    )]
+    LoginRefused {
+        /// Where it is.
+        servers: String,
     },
     /// No server answers.
     #[error("connecting to {servers}")]
@@ -157,22 +178,16 @@ impl Bus {
     /// # Errors
     /// [`ConnectError`], whose message says what to do.
     pub async fn connect(options: BusOptions) -> Result<Self, ConnectError> {
-        let servers = without_users(&options.servers);
+        let Servers { addresses, login } = Servers::parse(&options.servers);
+        let servers = addresses.join(",");
         let (changes, link) = watch::channel(Link {
             up: true,
             breaks: 0,
         });
-        let connecting = client_options(&options, changes)?.connect(
-            options
-                .servers
-                .split(',')
-                .map(str::trim)
-                .map(str::to_owned)
-                .collect::<Vec<_>>(),
-        );
+        let connecting = client_options(&options, login, changes)?.connect(addresses);
         let client = match tokio::time::timeout(CONNECT_LIMIT, connecting).await {
             Ok(Ok(client)) => client,
-            Ok(Err(source)) => return Err(ConnectError::Unreachable { servers, source }),
+            Ok(Err(source)) => return Err(ConnectError::from_client(servers, source)),
             Err(_) => return Err(ConnectError::TimedOut { servers }),
         };
         let jetstream = jetstream::context::ContextBuilder::new()
@@ -365,21 +380,21 @@ impl Subscription {
     }
 }
 
-/// Addresses fit to be shown: a password within one must reach no log and no error.
-fn without_users(servers: &str) -> String {
-    let shown = servers.split(',').map(|address| {
-        let (scheme, rest) = address
-            .trim()
-            .split_once("://")
-            .unwrap_or(("nats", address.trim()));
-        let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-        format!("{scheme}://{host}")
-    });
-    shown.collect::<Vec<_>>().join(",")
+impl ConnectError {
+    fn from_client(servers: String, source: async_nats::ConnectError) -> Self {
+        match source.kind() {
+            ConnectErrorKind::ServerParse => Self::Address { servers, source },
+            ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+                Self::LoginRefused { servers }
+            }
+            _ => Self::Unreachable { servers, source },
+        }
+    }
 }
 
 fn client_options(
     options: &BusOptions,
+    login: Login,
     changes: watch::Sender<Link>,
 ) -> Result<ConnectOptions, ConnectError> {
     let base = match &options.credentials {
@@ -392,6 +407,11 @@ fn client_options(
             let text = std::fs::read_to_string(path).map_err(failed)?;
             ConnectOptions::with_credentials(&text).map_err(failed)?
         }
+    };
+    let base = match login {
+        Login::Nobody => base,
+        Login::User { name, password } => base.user_and_password(name, password),
+        Login::Token(token) => base.token(token),
     };
     let changes = std::sync::Arc::new(changes);
     Ok(base
@@ -456,16 +476,5 @@ fn note(event: &Event, changes: &watch::Sender<Link>) {
         Event::ServerError(error) => warn!(%error, "nats-server reports an error"),
         Event::ClientError(error) => debug!(%error, "nats client reports an error"),
         Event::LameDuckMode | Event::Draining => info!(%event, "connection is ending"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_password_in_an_address_is_not_shown() {
-        let shown = without_users("nats://me:se@cret@a:4222, b:4222");
-        assert_eq!(shown, "nats://a:4222,nats://b:4222");
     }
 }

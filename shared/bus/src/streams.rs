@@ -17,6 +17,8 @@ use async_nats::jetstream::context::{
 use async_nats::jetstream::kv;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 
+use tracing::info;
+
 use crate::connect::{Bus, NETWORK_LIMIT};
 use crate::subjects::Subjects;
 
@@ -230,6 +232,7 @@ impl Bus {
             return compare(&found, &wanted);
         }
         let stream = wanted.name.clone();
+        info!(%stream, "creating a stream that is not there");
         let creating = self.jetstream.create_stream(wanted.clone());
         match tokio::time::timeout(NETWORK_LIMIT, creating).await {
             Err(_) => Err(StreamError::TimedOut { stream }),

@@ -6,6 +6,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use rota_bus::Prefix;
+
 const HEADING: &str = "NATS";
 const SCHEMES: [&str; 2] = ["nats", "tls"];
 
@@ -14,14 +16,15 @@ const SCHEMES: [&str; 2] = ["nats", "tls"];
 pub struct ConnectOptions {
     /// NATS servers, separated by commas
     ///
-    /// One is enough: it names the others of its cluster.
+    /// One is enough: it names the others of its cluster. A login goes before the host, as in
+    /// nats://user:password@host or nats://token@host.
     // The environment may hold a password, which help would print.
     #[arg(
         long,
         help_heading = HEADING,
         env = "ROTA_NATS_URL",
         value_name = "URL",
-        default_value = "nats://127.0.0.1:4222",
+        default_values_t = [ServerUrl::default()],
         value_delimiter = ',',
         hide_env_values = true
     )]
@@ -39,9 +42,19 @@ pub struct ConnectOptions {
         help_heading = HEADING,
         env = "ROTA_PREFIX",
         value_name = "NAME",
-        default_value = "rota"
+        default_value_t = Prefix::default().as_str().to_owned()
     )]
     pub prefix: String,
+}
+
+impl Default for ConnectOptions {
+    fn default() -> Self {
+        Self {
+            nats: vec![ServerUrl::default()],
+            creds: None,
+            prefix: Prefix::default().as_str().to_owned(),
+        }
+    }
 }
 
 /// The address of a NATS server, with its scheme. Shown without its user and password.
@@ -64,6 +77,13 @@ impl ServerUrl {
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+/// The server on this machine.
+impl Default for ServerUrl {
+    fn default() -> Self {
+        Self("nats://127.0.0.1:4222".to_owned())
     }
 }
 

@@ -6,7 +6,9 @@
 //! gone soon after the service returns or a second signal comes, whatever still runs; and the exit
 //! code tells a supervisor whether a restart can help.
 
+use std::error::Error;
 use std::fmt;
+use std::io::{self, Write};
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -20,6 +22,7 @@ use tracing::error;
 
 use crate::chain::chain;
 use crate::config::ConfigError;
+use crate::installation::InstallationError;
 use crate::lifecycle::panic_message;
 use crate::shutdown::Shutdown;
 use crate::telemetry::{self, LogOptions};
@@ -40,8 +43,9 @@ pub enum Exit {
 
 /// The error that ends a process, and its exit code.
 ///
-/// Made from any error by `?`: one with a [`ConfigError`] in its chain is `Usage`, every other one
-/// `Failure`. Where that is not meant, say it: `.map_err(Failure::unavailable)?`.
+/// Made from any error by `?`: one with a [`ConfigError`] in its chain is `Usage`, one with an
+/// [`InstallationError`] what that says, every other one `Failure`. Where that is not meant, say it:
+/// `.map_err(Failure::unavailable)?`.
 #[derive(Debug)]
 pub struct Failure {
     exit: Exit,
@@ -183,11 +187,18 @@ impl Failure {
         self.exit
     }
 
+    /// What went wrong, to tell kinds of it apart.
+    #[must_use]
+    pub fn error(&self) -> &anyhow::Error {
+        &self.error
+    }
+
     fn report(&self) {
         if telemetry::errors_are_logged() {
             error!(error = %self, exit = self.exit as u8, "stopped by an error");
         } else {
-            eprintln!("error: {self}");
+            // Nobody is left to tell when that is gone too.
+            let _ = writeln!(io::stderr(), "error: {self}");
         }
     }
 }
@@ -195,12 +206,19 @@ impl Failure {
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         let error = error.into();
-        if error.chain().any(|cause| cause.is::<ConfigError>()) {
-            Self::usage(error)
-        } else {
-            Self::internal(error)
-        }
+        let exit = error.chain().find_map(exit_of).unwrap_or(Exit::Failure);
+        Self { exit, error }
     }
+}
+
+/// What an error of our own says about the end of the process.
+fn exit_of(cause: &(dyn Error + 'static)) -> Option<Exit> {
+    if cause.is::<ConfigError>() {
+        return Some(Exit::Usage);
+    }
+    cause
+        .downcast_ref::<InstallationError>()
+        .map(InstallationError::exit)
 }
 
 /// The error with its sources, in one line.

@@ -1,5 +1,8 @@
 //! Signals: the first SIGTERM or SIGINT drains, the second ends.
 //!
+//! A parent that wants its services to end with it, also when it is killed, gives each a pipe as standard
+//! input and sets [`LIFELINE`]: the end of the pipe drains as a first signal does.
+//!
 //! ```text
 //! running ── signal, drain() ──► draining ── signal, end() ──► ended
 //!    └───────────────────── end() ──────────────────────────────▲
@@ -9,10 +12,15 @@
 //! must hold: who sees `ended` also sees `draining`, and neither is ever taken back.
 
 use std::io;
+use std::os::fd::AsFd;
 
+use tokio::net::unix::pipe;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+
+/// Set to anything, it says that the standard input is a pipe that is open as long as the parent lives.
+pub const LIFELINE: &str = "ROTA_LIFELINE";
 
 /// The wish to stop. Clones share one state.
 #[derive(Debug, Clone, Default)]
@@ -42,6 +50,10 @@ impl Shutdown {
         // The one task that nobody waits for: it holds nothing, and must outlive every part that
         // drains.
         tokio::spawn(shutdown.clone().follow(terminate, interrupt));
+        if std::env::var_os(LIFELINE).is_some() {
+            let parent = pipe::Receiver::from_owned_fd(io::stdin().as_fd().try_clone_to_owned()?)?;
+            tokio::spawn(shutdown.clone().outlive(parent));
+        }
         Ok(shutdown)
     }
 
@@ -77,6 +89,26 @@ impl Shutdown {
                 else => return,
             };
             self.on_signal(name);
+        }
+    }
+
+    /// Nothing is ever written into the pipe: it only ends.
+    async fn outlive(self, parent: pipe::Receiver) {
+        let mut nothing = [0; 16];
+        loop {
+            // An error tells as well as an end that nobody holds the other side.
+            if parent.readable().await.is_err() {
+                break;
+            }
+            match parent.try_read(&mut nothing) {
+                Ok(1..) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(0) | Err(_) => break,
+            }
+        }
+        if !self.draining.is_cancelled() {
+            warn!("draining: the process that started this one is gone");
+            self.drain();
         }
     }
 

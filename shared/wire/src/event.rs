@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounded;
+use crate::fleet::KINDS_MAX;
 use crate::frame::Frame;
 use crate::ids::{Kind, TaskId, Term, WorkerId};
 use crate::resources::Resources;
@@ -14,6 +16,7 @@ pub const EVENTS_MAX: usize = 1_024;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventBatch {
     /// What happened; at most [`EVENTS_MAX`].
+    #[serde(deserialize_with = "bounded::list::<_, _, EVENTS_MAX>")]
     pub events: Vec<TimedEvent>,
     /// Events that found no room in the sender's buffer since the last frame.
     pub dropped: u64,
@@ -49,7 +52,8 @@ pub enum Event {
         worker: WorkerId,
         /// How many attempts it can run at once.
         slots: u32,
-        /// What it can run.
+        /// What it can run; at most [`KINDS_MAX`].
+        #[serde(deserialize_with = "bounded::list::<_, _, KINDS_MAX>")]
         kinds: Vec<Kind>,
     },
     /// A worker takes no more tasks.

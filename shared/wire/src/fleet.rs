@@ -2,10 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounded;
 use crate::frame::Frame;
 use crate::ids::{Holding, Kind, Term, WorkerId};
 use crate::resources::{Label, Resources};
 use crate::span::{Micros, Span};
+
+/// The most kinds that one worker handles.
+pub const KINDS_MAX: usize = 1_024;
+/// The most labels of one worker.
+pub const LABELS_MAX: usize = 64;
 
 /// What a worker says of itself, at each interval and at once when asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,9 +30,11 @@ pub struct Heartbeat {
     pub slots: u32,
     /// What it may give to attempts that ask for cores or memory; zero means nothing of that.
     pub resources: Resources,
-    /// What it can run.
+    /// What it can run; at most [`KINDS_MAX`].
+    #[serde(deserialize_with = "bounded::list::<_, _, KINDS_MAX>")]
     pub kinds: Vec<KindCapacity>,
-    /// What it carries: `gpu`, `zone=eu`.
+    /// What it carries: `gpu`, `zone=eu`; at most [`LABELS_MAX`].
+    #[serde(deserialize_with = "bounded::list::<_, _, LABELS_MAX>")]
     pub labels: Vec<Label>,
     /// The last assign frame that it has seen; nothing before the first.
     pub seen: Option<FrameMark>,

@@ -12,6 +12,7 @@
 //!
 //! What must hold: whatever bytes arrive, decoding returns an error and never panics.
 
+mod bounded;
 pub mod dispatch;
 pub mod event;
 pub mod explain;

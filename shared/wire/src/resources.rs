@@ -75,6 +75,7 @@ pub struct Memory(pub u64);
 
 /// What a worker carries and a task may require: a key, or a key and a value, such as `gpu` or `zone=eu`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Label(String);
 
 /// Why a text is no amount of cores.
@@ -156,6 +157,14 @@ impl FromStr for Label {
         };
         let good = good && text.len() <= LABEL_BYTES_MAX;
         good.then(|| Self(text.to_owned())).ok_or(InvalidLabel)
+    }
+}
+
+impl TryFrom<String> for Label {
+    type Error = InvalidLabel;
+
+    fn try_from(text: String) -> Result<Self, InvalidLabel> {
+        text.parse()
     }
 }
 

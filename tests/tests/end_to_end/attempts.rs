@@ -123,6 +123,7 @@ async fn an_attempt_over_its_time_is_ended_although_its_child_ignores_term_and_n
         (FinalState::Failed, 1),
         "{result:?}"
     );
+    assert_eq!(result.exit.as_deref(), Some("signal 9"), "it is killed");
     let took = result.finished.since(result.started.unwrap()).ms();
     let ran = result
         .ran

@@ -220,6 +220,27 @@ async fn an_id_that_has_its_result_already_is_not_run_again() {
     assert_eq!(rota.result(&id).await.0, first);
 }
 
+/// As above, but the first is still running: the copy lies in the same lane, and there is no result yet.
+#[tokio::test]
+async fn an_id_that_is_running_is_not_run_again() {
+    let (mut rota, _head) = Installation::start_with_head().await;
+    let script =
+        r#"echo "$ROTA_TASK_ID" >> "$DIR/runs"; while [ ! -e "$DIR/open" ]; do sleep 0.02; done"#;
+    let handlers = rota.handlers("w", &[Handler::sh("gate", script)]);
+    let _worker = rota.worker("w", &["--slots", "4", "--handlers", &handlers]);
+    let id = rota.submit("gate", &[(MSG_ID, "running")], "").await;
+    rota.until_lines("runs", 1, LIMIT).await;
+    rota.restart_server().await;
+    rota.submit("gate", &[(MSG_ID, "running")], "").await;
+    let other = rota.submit("gate", &[(MSG_ID, "other")], "").await;
+    // What came before it was dealt with when this one runs.
+    rota.until_lines("runs", 2, LIMIT).await;
+    rota.touch("open");
+    rota.completed(&[id, other]).await;
+    rota.until_settled(2, LIMIT).await;
+    assert_eq!(rota.lines("runs"), ["running", "other"]);
+}
+
 fn append() -> Handler {
     Handler::sh("append", r#"echo "$ROTA_TASK_ID" >> "$DIR/runs""#)
 }

@@ -263,6 +263,31 @@ async fn a_server_without_jetstream_is_refused_with_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_login_in_the_address_is_used_and_one_that_is_wrong_is_refused_without_being_shown() {
+    let options = ServerOptions {
+        extra: vec![r#"authorization { user: me, password: "se@cret" }"#.to_owned()],
+        ..ServerOptions::default()
+    };
+    let server = NatsServer::start(options).await.unwrap();
+    let host = server.url().replace("nats://", "");
+    for service in Service::ALL {
+        for login in ["", "me:guess@", "token@"] {
+            let url = format!("nats://{login}{host}");
+            let told = refusal(service, &url, UNAVAILABLE).await;
+            assert!(
+                told.contains("refuses this login") && told.contains("--creds"),
+                "{service:?}: {told}"
+            );
+            assert!(!told.contains("guess"), "{service:?}: {told}");
+        }
+    }
+    let url = format!("nats://me:se%40cret@{host}");
+    let monitor = Process::start(Service::Monitor, "monitor", &url, &[]);
+    monitor.until_said("ready", LIMIT).await;
+    assert_eq!(monitor.said("cret"), 0, "{:?}", monitor.log());
+}
+
+#[tokio::test]
 async fn all_faults_of_a_handlers_file_are_told_before_anything_is_started() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("handlers.toml");

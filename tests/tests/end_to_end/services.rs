@@ -11,6 +11,9 @@ use rota_wire::{Headers, Kind, TaskId};
 
 /// Takes a while, and leaves a mark.
 const WORK: &str = r#"sleep 0.3; echo "$ROTA_TASK_ID" >> "$DIR/effects""#;
+/// Leaves its mark, and runs through the terms of several leaders until the test lets it go.
+const GATE: &str =
+    r#"echo "$ROTA_TASK_ID" >> "$DIR/gates"; while [ ! -e "$DIR/open" ]; do sleep 0.02; done"#;
 /// How soon a standby must lead.
 const SUCCEED_WITHIN: Duration = Duration::from_secs(4);
 /// Beside a submission whose submitter was killed, which comes again after ten seconds.
@@ -19,19 +22,26 @@ const LONG: Duration = Duration::from_secs(60);
 #[tokio::test]
 async fn no_task_is_lost_or_run_twice_when_the_scheduler_is_killed_under_load() {
     let (rota, [_submitter, mut scheduler]) = Installation::start_with_head().await;
-    let _workers = two_workers(&rota, WORK);
+    let handlers = [Handler::sh("work", WORK), Handler::sh("gate", GATE)];
+    let handlers = rota.handlers("w", &handlers);
+    let flags = ["--slots", "10", "--handlers", &handlers];
+    let _workers = ["a", "b"].map(|name| rota.worker(name, &flags));
+    let gates = rota.submit_many("gate", &[], "", 4).await;
+    rota.until_lines("gates", 4, LIMIT).await;
     let ids = rota.submit_many("work", &[], "", 240).await;
-    let mut adopted = 0;
     for effects in [20, 80, 140] {
         rota.until_lines("effects", effects, LIMIT).await;
         scheduler.kill();
         scheduler = rota.run(Service::Scheduler, &[]);
         let line = scheduler.until_said("roll called", LIMIT).await;
-        adopted += number_in(&line, "adopted=");
+        let adopted = number_in(&line, "adopted=");
+        assert!(adopted >= gates.len(), "what runs is left with its worker");
     }
-    rota.until_settled(240, LIMIT).await;
+    rota.touch("open");
+    rota.completed(&gates).await;
+    rota.until_settled(244, LIMIT).await;
     assert_each_once(&rota, &ids);
-    assert!(adopted > 0, "what runs is left with its worker");
+    assert_eq!(rota.lines("gates").len(), gates.len(), "some ran twice");
 }
 
 #[tokio::test]
@@ -95,6 +105,32 @@ async fn all_services_connect_again_by_themselves_when_the_server_is_killed_unde
     rota.completed(&ids).await;
     assert_each_once(&rota, &ids);
     for process in head.iter_mut().chain(&mut workers) {
+        assert!(process.try_exited().is_none(), "it waited the outage out");
+    }
+}
+
+/// What was kept is lost, of course; what comes after is not.
+#[tokio::test]
+async fn a_server_that_lost_its_store_is_furnished_again_and_all_services_go_on() {
+    let (mut rota, mut head) = Installation::start_with_head().await;
+    let work = Handler::sh("work", r#"echo "$ROTA_TASK_ID" >> "$DIR/effects""#);
+    let hang = Handler::sh("hang", r#"echo run >> "$DIR/hung"; exec sleep 60"#);
+    let handlers = rota.handlers("w", &[work, hang]);
+    let mut worker = rota.worker("w", &["--slots", "1", "--handlers", &handlers]);
+    rota.submit("hang", &[], "").await;
+    rota.until_lines("hung", 1, LIMIT).await;
+    rota.wipe_server().await;
+    let names: Vec<String> = (0..20).map(|number| format!("task-{number}")).collect();
+    submit_surely(&rota, &names).await;
+    worker.until_said("revoked", LIMIT).await;
+    rota.until_settled(20, LIMIT).await;
+    let ids: Vec<TaskId> = names
+        .iter()
+        .map(|name| TaskId::parse(name).unwrap())
+        .collect();
+    rota.completed(&ids).await;
+    assert_each_once(&rota, &ids);
+    for process in head.iter_mut().chain([&mut worker]) {
         assert!(process.try_exited().is_none(), "it waited the outage out");
     }
 }

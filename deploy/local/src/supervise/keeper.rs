@@ -11,7 +11,7 @@ use std::{
 };
 
 use tokio::{
-    process::{Child, Command},
+    process::{Child, ChildStdin, Command},
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
     time::{sleep, timeout},
@@ -19,7 +19,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use super::{
-    Force, ProcessSpec, Restart, State, Status,
+    Force, ProcessSpec, Restart, State, Status, Stdin,
     backoff::Waits,
     lines::{LogLine, forward},
 };
@@ -231,6 +231,8 @@ enum NotStarted {
 struct Running {
     pid: u32,
     child: Child,
+    /// Held open and never written to.
+    _lifeline: Option<ChildStdin>,
     readers: JoinSet<()>,
     since: Instant,
     /// Whether the group was killed after its leader had ended.
@@ -246,13 +248,17 @@ impl Running {
         let mut child = Command::new(&spec.program)
             .args(&spec.args)
             .envs(spec.env.iter().map(|(key, value)| (key, value)))
-            .stdin(Stdio::null())
+            .stdin(match spec.stdin {
+                Stdin::Empty => Stdio::null(),
+                Stdin::Lifeline => Stdio::piped(),
+            })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true)
             .spawn()?;
         let pid = child.id().expect("the child was not awaited yet");
+        let lifeline = child.stdin.take();
         let stdout = child.stdout.take().expect("a pipe was asked for");
         let stderr = child.stderr.take().expect("a pipe was asked for");
         let mut readers = JoinSet::new();
@@ -261,6 +267,7 @@ impl Running {
         Ok(Self {
             pid,
             child,
+            _lifeline: lifeline,
             readers,
             since: Instant::now(),
             is_finished: false,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use rota_bus::{Bus, BusOptions, Expect, Message, Prefix, StreamName, StreamOptions, StreamState};
 use rota_local::{NatsServer, ServerOptions};
-use rota_service::{ConnectOptions, Shutdown};
+use rota_service::{ConnectOptions, Installation, Shutdown};
 use rota_submitter::Args;
 use rota_wire::{Headers, Kind};
 use tokio::task::JoinHandle;
@@ -48,12 +48,14 @@ impl World {
     pub(crate) fn submitter(&self, body_max: Option<usize>) -> Submitter {
         let connect = ConnectOptions {
             nats: vec![self.server.url().parse().expect("an address")],
-            creds: None,
-            prefix: "rota".to_owned(),
+            ..ConnectOptions::default()
+        };
+        let installation = Installation {
+            connect,
+            ..Installation::default()
         };
         let args = Args {
-            connect,
-            replicas: 1,
+            installation,
             body_max,
         };
         let shutdown = Shutdown::new();

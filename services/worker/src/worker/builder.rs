@@ -2,10 +2,12 @@
 
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
-use rota_bus::{BusOptions, Prefix, StreamOptions};
-use rota_service::{LogOptions, ServerUrl};
+use rota_bus::Prefix;
+use rota_service::{Installation, LogOptions, Replicas, ServerUrl, run_main};
+use rota_wire::fleet::{KINDS_MAX, LABELS_MAX};
 use rota_wire::{Cpu, Label, Memory, Resources, Span};
 
 use super::{BuildError, Worker};
@@ -14,14 +16,14 @@ use crate::handler::Handler;
 use crate::handler::registry::{Entry, Registry, RegistryError};
 use crate::identity::WorkerName;
 use crate::machine::MachineSampler;
+use crate::service::run_built;
 
 /// Gathers what a worker needs. Faults are told by [`build`](Self::build).
 #[derive(Debug)]
 #[must_use = "nothing runs before build and run"]
 pub struct WorkerBuilder {
-    servers: Vec<Result<ServerUrl, BuildError>>,
-    credentials: Option<PathBuf>,
-    prefix: String,
+    /// Names no server until one was named.
+    installation: Installation,
     name: Option<String>,
     slots: Option<u32>,
     heartbeat: Duration,
@@ -29,7 +31,6 @@ pub struct WorkerBuilder {
     cpu: Option<String>,
     memory: Option<String>,
     labels: Vec<String>,
-    replicas: usize,
     registry: Registry,
     log: Option<LogOptions>,
     fault: Option<BuildError>,
@@ -37,10 +38,10 @@ pub struct WorkerBuilder {
 
 impl WorkerBuilder {
     pub(super) fn new() -> Self {
+        let mut installation = Installation::default();
+        installation.connect.nats.clear();
         Self {
-            servers: Vec::new(),
-            credentials: None,
-            prefix: Prefix::default().as_str().to_owned(),
+            installation,
             name: None,
             slots: None,
             heartbeat: HEARTBEAT.duration(),
@@ -48,7 +49,6 @@ impl WorkerBuilder {
             cpu: None,
             memory: None,
             labels: Vec::new(),
-            replicas: StreamOptions::default().replicas,
             registry: Registry::new(),
             log: None,
             fault: None,
@@ -58,9 +58,7 @@ impl WorkerBuilder {
     /// A builder with what flags say; kinds can be added to it.
     pub fn from_args(args: Args) -> Self {
         let mut builder = Self {
-            servers: args.connect.nats.into_iter().map(Ok).collect(),
-            credentials: args.connect.creds,
-            prefix: args.connect.prefix,
+            installation: args.installation,
             name: args.name.map(|name| name.to_string()),
             slots: args.slots,
             heartbeat: args.heartbeat.duration(),
@@ -68,7 +66,6 @@ impl WorkerBuilder {
             cpu: args.cpu.map(|cpu| cpu.to_string()),
             memory: args.memory.map(|memory| memory.to_string()),
             labels: args.labels.iter().map(Label::to_string).collect(),
-            replicas: args.replicas,
             log: Some(args.log),
             ..Self::new()
         };
@@ -84,20 +81,22 @@ impl WorkerBuilder {
     /// A NATS server, such as `nats://127.0.0.1:4222`; several calls name several servers of a
     /// cluster. Default: the one on this machine.
     pub fn nats(mut self, address: &str) -> Self {
-        self.servers
-            .push(address.parse().map_err(BuildError::Server));
+        match address.parse() {
+            Ok(server) => self.installation.connect.nats.push(server),
+            Err(error) => self.keep_fault(Err(BuildError::Server(error))),
+        }
         self
     }
 
     /// A NATS credentials file.
     pub fn credentials(mut self, file: impl Into<PathBuf>) -> Self {
-        self.credentials = Some(file.into());
+        self.installation.connect.creds = Some(file.into());
         self
     }
 
     /// The first token of all subjects, which tells installations apart. Default: `rota`.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.prefix = prefix.into();
+        self.installation.connect.prefix = prefix.into();
         self
     }
 
@@ -146,9 +145,12 @@ impl WorkerBuilder {
         self
     }
 
-    /// How many servers keep each stream, where the streams are not there yet. Default: 1.
-    pub fn replicas(mut self, replicas: usize) -> Self {
-        self.replicas = replicas;
+    /// How many servers keep each stream: 1, 3 or 5. Default: 1.
+    pub fn replicas(mut self, count: usize) -> Self {
+        match Replicas::try_from(count) {
+            Ok(replicas) => self.installation.replicas = replicas,
+            Err(_) => self.keep_fault(Err(BuildError::Replicas(count))),
+        }
         self
     }
 
@@ -190,20 +192,22 @@ impl WorkerBuilder {
         if self.registry.is_empty() {
             return Err(BuildError::NoKinds);
         }
-        let servers = self.servers.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let bus = BusOptions {
-            servers: servers_text(&servers),
-            credentials: self.credentials,
-            name: String::new(),
-            prefix: Prefix::parse(&self.prefix)?,
-        };
+        let (kinds, labels) = (self.registry.iter().count(), self.labels.len());
+        if kinds > KINDS_MAX {
+            return Err(BuildError::Kinds(kinds));
+        }
+        if labels > LABELS_MAX {
+            return Err(BuildError::Labels(labels));
+        }
+        let mut installation = self.installation;
+        if installation.connect.nats.is_empty() {
+            installation.connect.nats.push(ServerUrl::default());
+        }
+        Prefix::parse(&installation.connect.prefix)?;
         let name = self.name.map(|name| name.parse()).transpose()?;
         let labels = self.labels.iter().map(|label| label.parse());
         Ok(Worker {
-            bus,
-            streams: StreamOptions {
-                replicas: checked_replicas(self.replicas)?,
-            },
+            installation,
             name: name.unwrap_or_else(WorkerName::of_machine),
             slots: checked_slots(self.slots.unwrap_or_else(cores))?,
             heartbeat: checked_heartbeat(self.heartbeat)?,
@@ -217,6 +221,17 @@ impl WorkerBuilder {
         })
     }
 
+    /// The whole of a program's `main`: starts logs and a runtime, builds, works until SIGTERM or
+    /// Ctrl-C, drains. What goes wrong is logged once.
+    ///
+    /// Exit codes: 0 stopped as told, 64 flags, handlers or streams are wrong (a restart does not
+    /// help), 69 there is no server that is fit, 1 anything else. A program that has a runtime of its
+    /// own uses [`build`](Self::build) and [`Worker::run`] instead; inside one, this panics.
+    pub fn main(self) -> ExitCode {
+        let log = self.log.clone().unwrap_or_default();
+        run_main("worker", &log, |shutdown| run_built(self, shutdown))
+    }
+
     fn merge(&mut self, registry: Registry) {
         let merged: Result<(), RegistryError> = self.registry.merge(registry);
         self.keep_fault(merged);
@@ -228,14 +243,6 @@ impl WorkerBuilder {
             self.fault.get_or_insert(error.into());
         }
     }
-}
-
-fn servers_text(servers: &[ServerUrl]) -> String {
-    if servers.is_empty() {
-        return "nats://127.0.0.1:4222".to_owned();
-    }
-    let texts: Vec<_> = servers.iter().map(ServerUrl::expose).collect();
-    texts.join(",")
 }
 
 pub(super) fn cores() -> u32 {
@@ -270,12 +277,5 @@ fn checked_heartbeat(interval: Duration) -> Result<Span, BuildError> {
         Ok(span)
     } else {
         Err(BuildError::Heartbeat(interval))
-    }
-}
-
-fn checked_replicas(replicas: usize) -> Result<usize, BuildError> {
-    match replicas {
-        1 | 3 | 5 => Ok(replicas),
-        other => Err(BuildError::Replicas(other)),
     }
 }

@@ -3,8 +3,9 @@
 use std::io;
 use std::time::Duration;
 
-use rota_bus::{ConnectError, InvalidPrefix, SendError, StreamError};
-use rota_service::ServerUrlError;
+use rota_bus::{InvalidPrefix, SendError};
+use rota_service::{InstallationError, InvalidReplicas, ServerUrlError};
+use rota_wire::fleet::{KINDS_MAX, LABELS_MAX};
 use rota_wire::resources::{InvalidCpu, InvalidLabel, InvalidMemory};
 use tokio::task::JoinError;
 
@@ -21,6 +22,12 @@ pub enum BuildError {
          built-in kinds with --builtin; in Rust, add a .handler(kind, function)"
     )]
     NoKinds,
+    /// Its heartbeat has no room for so many.
+    #[error("{0} kinds: must be at most {KINDS_MAX} on one worker")]
+    Kinds(usize),
+    /// Its heartbeat has no room for so many.
+    #[error("{0} labels: must be at most {LABELS_MAX} on one worker")]
+    Labels(usize),
     /// A kind is misspelt or handled twice.
     #[error(transparent)]
     Kind(#[from] RegistryError),
@@ -52,19 +59,16 @@ pub enum BuildError {
     #[error("heartbeat {0:?}: must be between 50ms and 10s")]
     Heartbeat(Duration),
     /// No number of servers that can vote.
-    #[error("replicas {0}: must be 1, 3 or 5")]
+    #[error("replicas {0}: {InvalidReplicas}")]
     Replicas(usize),
 }
 
 /// Why a worker does not work any more.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// No connection.
+    /// The installation is not there, or its streams are not as they must be.
     #[error(transparent)]
-    Connect(#[from] ConnectError),
-    /// The streams are not as they must be.
-    #[error(transparent)]
-    Streams(#[from] StreamError),
+    Installation(#[from] InstallationError),
     /// It cannot hear the scheduler.
     #[error("cannot subscribe")]
     Subscribe(#[from] SendError),

@@ -1,5 +1,7 @@
 //! What a builder refuses, and what it makes of what it is told.
 
+use std::process::ExitCode;
+
 use clap::Parser;
 
 use super::builder::cores;
@@ -23,6 +25,11 @@ fn refusal(builder: WorkerBuilder) -> String {
         .build()
         .expect_err("it is to be refused")
         .to_string()
+}
+
+fn servers(worker: &Worker) -> Vec<String> {
+    let servers = worker.installation.connect.nats.iter();
+    servers.map(ToString::to_string).collect()
 }
 
 fn from_flags(flags: &[&str]) -> WorkerBuilder {
@@ -51,6 +58,18 @@ fn what_is_against_a_rule_is_refused_with_the_rule() {
         (builder().label("zone="), "key=value"),
         (builder().cpu("two"), "cores such as"),
         (builder().memory("lots"), "bytes, with a unit"),
+        (
+            (0..=1_024).fold(builder(), |builder, number| {
+                builder.handler(&format!("kind-{number}"), nothing)
+            }),
+            "at most 1024",
+        ),
+        (
+            (0..=64).fold(builder(), |builder, number| {
+                builder.label(format!("l{number}"))
+            }),
+            "at most 64",
+        ),
         (builder().prefix("Rota"), "a-z 0-9"),
         (builder().nats("http://host"), "nats://"),
         (builder().replicas(2), "1, 3 or 5"),
@@ -69,7 +88,7 @@ fn what_is_against_a_rule_is_refused_with_the_rule() {
 #[test]
 fn a_builder_without_settings_means_this_machine() {
     let worker = builder().build().expect("good");
-    assert_eq!(worker.bus.servers, "nats://127.0.0.1:4222");
+    assert_eq!(servers(&worker), ["nats://127.0.0.1:4222"]);
     assert_eq!(worker.slots, cores());
     assert_eq!(worker.name, WorkerName::of_machine());
 }
@@ -93,7 +112,7 @@ fn flags_and_own_handlers_make_one_worker() {
         .handler("nothing", nothing)
         .build()
         .expect("good");
-    assert_eq!(worker.bus.servers, "nats://a,nats://b");
+    assert_eq!(servers(&worker), ["nats://a", "nats://b"]);
     let worker_id = WorkerId::parse("w-1").expect("good");
     let profile = worker.profile(&worker_id);
     let kinds: Vec<_> = profile
@@ -109,6 +128,14 @@ fn flags_and_own_handlers_make_one_worker() {
     assert_eq!((profile.slots, profile.labels), (3, vec![gpu]));
     assert_eq!(profile.resources.memory, Memory(8 << 30));
     assert!(profile.resources.cpu >= Cpu(1_000), "the machine's");
+}
+
+#[test]
+fn a_program_of_its_own_ends_with_the_code_that_tells_whether_a_restart_helps() {
+    let quiet = |flags: &[&str]| from_flags(&[&["--log-level", "off"], flags].concat());
+    assert_eq!(quiet(&[]).main(), ExitCode::from(64), "no kinds");
+    let nobody_there = quiet(&["--nats", "nats://127.0.0.1:1"]).handler("nothing", nothing);
+    assert_eq!(nobody_there.main(), ExitCode::from(69));
 }
 
 #[test]
