@@ -40,7 +40,6 @@ fn took_and_ran(result: &TaskResult) -> (Span, Span) {
 }
 
 #[tokio::test]
-#[ignore = "needs the core's preemption"]
 async fn a_short_task_takes_the_slot_of_a_long_one_which_ends_whole_all_the_same() {
     let (rota, _submitter, _scheduler) = start(&["--order", "srtf"]).await;
     let handlers = [Handler::sh("long", LONG), Handler::sh("short", "sleep 0.1")];
@@ -88,7 +87,6 @@ async fn a_short_task_takes_the_slot_of_a_long_one_which_ends_whole_all_the_same
 }
 
 #[tokio::test]
-#[ignore = "needs the core's preemption"]
 async fn a_suspended_attempt_of_a_killed_worker_completes_elsewhere() {
     let (rota, _submitter, scheduler) = start(&["--order", "srtf"]).await;
     let long = r#"echo begun >> "$DIR/starts"; [ -e "$DIR/second" ] || exec sleep 60"#;
@@ -117,7 +115,6 @@ async fn a_suspended_attempt_of_a_killed_worker_completes_elsewhere() {
 
 /// Two seconds of work, three allowed, and four in which another has the slot.
 #[tokio::test]
-#[ignore = "needs the core's preemption"]
 async fn time_in_suspension_does_not_count_towards_the_time_limit() {
     let (rota, _submitter, _scheduler) = start(&["--order", "srtf"]).await;
     let work = r#"echo begun >> "$DIR/starts"; for i in $(seq 20); do sleep 0.1; done"#;
@@ -139,7 +136,6 @@ async fn time_in_suspension_does_not_count_towards_the_time_limit() {
 }
 
 #[tokio::test]
-#[ignore = "needs the core's preemption"]
 async fn equal_tasks_that_share_a_slot_in_turn_end_close_to_each_other() {
     let flags = [
         "--order",
@@ -180,7 +176,6 @@ async fn equal_tasks_that_share_a_slot_in_turn_end_close_to_each_other() {
 }
 
 #[tokio::test]
-#[ignore = "needs the core's preemption"]
 async fn a_task_runs_only_where_its_label_is_and_one_that_nobody_can_run_disturbs_nobody() {
     let (rota, _submitter, scheduler) = start(&[]).await;
     let flags = ["--slots", "4", "--cpu", "4", "--builtin"];
@@ -219,7 +214,6 @@ async fn a_task_runs_only_where_its_label_is_and_one_that_nobody_can_run_disturb
 }
 
 #[tokio::test]
-#[ignore = "needs the core's preemption"]
 async fn two_tasks_that_each_need_most_of_a_workers_memory_never_run_together() {
     let (rota, _submitter, scheduler) = start(&[]).await;
     let large = r#"echo begin >> "$DIR/large"; sleep 0.3; echo end >> "$DIR/large""#;

@@ -170,7 +170,7 @@ fn random_steps_reach_every_corner_of_the_model() {
     let mut happened: BTreeMap<String, [u32; 2]> = BTreeMap::new();
     let mut seen = Seen::default();
     let mut bound_early = 0;
-    for _ in 0..300 {
+    for _ in 0..500 {
         let mut draw = (policies(), any_steps(STEPS_MAX))
             .new_tree(&mut runner)
             .expect("no filters")

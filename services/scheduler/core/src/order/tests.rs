@@ -213,6 +213,7 @@ fn fifo_looks_at_no_priority() {
 fn the_shortest_goes_first_as_its_submitter_says() {
     let mut rig = rig(ordered(Order::Sjf));
     for (seq, secs) in [(1, 9), (2, 5), (3, 7), (4, 1)] {
+        rig.wait(Span::from_ms(1));
         rig.deliver_lasting(seq, Span::from_secs(secs));
     }
     assert_eq!(served(&mut rig), [1, 4, 2, 3]);
@@ -251,6 +252,7 @@ fn a_kind_may_have_an_order_of_its_own() {
     rig.says("w1").kinds = heartbeat("w1", 1, &["echo", "other"]).kinds;
     rig.beat("w1");
     for (seq, secs) in [(1, 9), (2, 9), (3, 1)] {
+        rig.wait(Span::from_ms(1));
         rig.deliver_lasting(seq, Span::from_secs(secs));
     }
     for (seq, secs) in [(4, 9), (5, 1)] {

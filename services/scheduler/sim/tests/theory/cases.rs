@@ -282,13 +282,13 @@ fn small_slices_share_the_processor_and_the_variance_does_not_matter() {
         ("exp", 0.8, 40, 1_000),
         ("deterministic", 0.8, 30, 1_000),
         ("h2:10", 0.5, 60, 1_000),
-        ("h2:10", 0.8, 0, 1_000),
+        ("h2:10", 0.8, 0, 2_000),
     ] {
         let case = case("time-slice", order(), workload, load).thousands(usual, long);
         case.expect(|| processor_sharing(load));
     }
     let case = case("time-slice, split", split(Order::TimeSlice), "h2:10", 0.8).on(10);
-    case.thousands(0, 1_000).expect(|| processor_sharing(0.8));
+    case.thousands(0, 2_000).expect(|| processor_sharing(0.8));
 }
 
 #[test]
@@ -333,8 +333,8 @@ fn the_least_served_first() {
         ("exp", EXP, 0.5, 60, 1_000),
         ("exp", EXP, 0.8, 60, 1_000),
         ("h2:10", H2, 0.5, 60, 1_000),
-        ("h2:10", H2, 0.8, 0, 1_000),
-        ("pareto:1.5,1000", PARETO, 0.8, 100, 1_000),
+        ("h2:10", H2, 0.8, 0, 3_000),
+        ("pareto:1.5,1000", PARETO, 0.8, 100, 2_000),
     ] {
         let heavy = workload.starts_with("pareto");
         let case = case("LAS", policy(Order::Las), workload, load).thousands(usual, long);
@@ -342,7 +342,7 @@ fn the_least_served_first() {
         case.expect(|| las(load, durations));
     }
     let case = case("LAS, split", split(Order::Las), "h2:10", 0.8).on(10);
-    case.thousands(0, 1_000).expect(|| las(0.8, H2));
+    case.thousands(0, 3_000).expect(|| las(0.8, H2));
 }
 
 #[test]
