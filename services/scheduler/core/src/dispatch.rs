@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rota_wire::{Holding, Micros, WorkerId};
+use rota_wire::{Holding, Kind, Micros, WorkerId};
 
 use crate::action::{Action, AssignFrame, Placed};
 use crate::explain::{By, Note};
@@ -13,6 +13,9 @@ use crate::queue::{Line, Place};
 use crate::scheduler::Scheduler;
 use crate::tasks::{Course, Hold, Task, TaskState};
 use crate::waiting::Group;
+
+/// Tasks that no worker could take which others of their kind may pass.
+const STRANDED_MAX: u32 = 1_000;
 
 /// The heads of all lines that may find a free slot, the next of each group first.
 #[derive(Default)]
@@ -217,18 +220,37 @@ impl Scheduler {
     fn pull(&mut self, actions: &mut Vec<Action>) {
         let spoken_for = self.tasks.len().saturating_add(self.lanes.owed());
         let room = self.options.tasks_max.saturating_sub(spoken_for);
-        let look_ahead = self.options.look_ahead;
+        let stranded = self.stranded();
+        let look_ahead = |kind| {
+            let stranded = stranded.get(kind).copied().unwrap_or(0);
+            self.options.look_ahead.saturating_add(stranded)
+        };
         let wants = self
             .lanes
             .iter()
             .filter_map(|(lane, book)| {
                 let free_slots = self.fleet.free_slots(&lane.kind);
-                book.want(lane, free_slots, look_ahead)
+                book.want(lane, free_slots, look_ahead(&lane.kind))
             })
             .collect();
         for (lane, count) in self.lanes.ask(wants, room) {
             actions.push(Action::Pull { lane, count });
         }
+    }
+
+    /// Tasks of each kind that no worker could ever take, as far as they may be passed: those behind them in
+    /// their lanes are read all the same.
+    fn stranded(&self) -> BTreeMap<Kind, u32> {
+        let mut stranded: BTreeMap<Kind, u32> = BTreeMap::new();
+        for (tasks, kind, demand, requires) in self.queue.needy() {
+            let mut classes = self.fleet.classes_for(kind, requires);
+            if !classes.any(|class| class.could_take(demand)) {
+                let sum = stranded.entry(kind.clone()).or_default();
+                let tasks = u32::try_from(tasks).unwrap_or(u32::MAX);
+                *sum = sum.saturating_add(tasks).min(STRANDED_MAX);
+            }
+        }
+        stranded
     }
 }
 

@@ -133,6 +133,22 @@ impl Queue {
         heads(&self.anywhere)
     }
 
+    /// The lines of tasks that need something beside a slot: how many tasks, of which kind, what they need.
+    pub(crate) fn needy(&self) -> impl Iterator<Item = (usize, &Kind, Resources, &[Label])> {
+        self.anywhere.iter().filter_map(|(row, places)| {
+            let Needs::Of(_, cpu, memory, requires) = &row.needs else {
+                return None;
+            };
+            let (cpu, memory) = (*cpu, *memory);
+            Some((
+                places.len(),
+                &row.kind,
+                Resources { cpu, memory },
+                requires.as_slice(),
+            ))
+        })
+    }
+
     /// The next task of each line at a worker.
     pub(crate) fn heads_at(&self, worker: WorkerKey) -> impl Iterator<Item = (Place, &Row)> {
         self.at.get(&worker).into_iter().flat_map(heads)

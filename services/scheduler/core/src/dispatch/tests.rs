@@ -4,7 +4,7 @@ use rota_wire::fleet::WorkerState;
 use rota_wire::{Kind, Span};
 
 use crate::rig::{
-    Rig, delivered, echo, frames, handed_back, lane, nakked, placed, pulled, running, task_in,
+    Rig, delivered, echo, frames, handed_back, lane, nakked, placed, pulled, running, task, task_in,
 };
 use crate::{Event, Looked, Options};
 
@@ -303,4 +303,29 @@ fn an_empty_lane_does_not_keep_memory_from_others_for_ever() {
     let mut names: Vec<String> = asked.into_iter().map(|(lane, _)| lane).collect();
     names.sort();
     assert_eq!(names, ["echo.1", "echo.5", "echo.9"]);
+}
+
+#[test]
+fn tasks_that_no_worker_could_ever_take_do_not_fill_the_window_of_their_lane() {
+    let mut rig = Rig::with(Options {
+        look_ahead: 4,
+        ..Options::default()
+    });
+    rig.open(&echo());
+    rig.join("w1", 1);
+    let needy = |seq: u64| {
+        let mut spec = task(&format!("t{seq}"));
+        spec.options.requires = vec!["gpu".parse().expect("good")];
+        delivered(seq, 1, spec)
+    };
+    // A free slot and four to look ahead: all of them strangers to this worker.
+    rig.events((1..=5).map(needy));
+    let asked =
+        |actions: &[crate::Action]| pulled(actions).iter().map(|(_, count)| count).sum::<u32>();
+    let actions = rig.events((6..=10).map(needy));
+    assert!(asked(&actions) > 0, "{actions:?}");
+    assert_eq!(placed(&rig.deliver(11)), [("w1", 11)]);
+    // They come into question: now they are waited for.
+    rig.says("w1").labels = vec!["gpu".parse().expect("good")];
+    assert_eq!(asked(&rig.beat("w1")), 0);
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rota_wire::fleet::KindCapacity;
-use rota_wire::{Kind, Label, Resources};
+use rota_wire::{Cpu, Kind, Label, Memory, Resources};
 
 use super::pool::{FleetPlace, Pool};
 use super::rooms::{Room, Rooms, Strain};
@@ -67,6 +67,8 @@ pub(crate) struct Class {
     rooms: Rooms,
     /// What all workers that take tasks have.
     pub(crate) capacity: Resources,
+    /// What single ones have, and how many there are of each size.
+    sizes: BTreeMap<(Cpu, Memory), u32>,
 }
 
 /// What a class keeps of a worker.
@@ -91,7 +93,14 @@ impl Class {
             open: Pool::default(),
             rooms: Rooms::default(),
             capacity: Resources::NONE,
+            sizes: BTreeMap::new(),
         }
+    }
+
+    /// Whether any worker that takes tasks has ever room for a demand.
+    pub(crate) fn could_take(&self, demand: Resources) -> bool {
+        let mut sizes = self.sizes.keys();
+        sizes.any(|(cpu, memory)| demand.cpu <= *cpu && demand.memory <= *memory)
     }
 
     /// Workers that take tasks.
@@ -156,7 +165,22 @@ impl Class {
         self.taking = self.taking + u32::from(now.takes) - u32::from(before.takes);
         self.free_slots = self.free_slots.saturating_sub(before.free_slots);
         self.free_slots = self.free_slots.saturating_add(now.free_slots);
+        if (before.takes, before.capacity) == (now.takes, now.capacity) {
+            return;
+        }
         self.capacity = self.capacity.minus(before.capacity).plus(now.capacity);
+        let size = |kept: Kept| (kept.capacity.cpu, kept.capacity.memory);
+        if now.takes {
+            *self.sizes.entry(size(now)).or_default() += 1;
+        }
+        if before.takes
+            && let Some(count) = self.sizes.get_mut(&size(before))
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.sizes.remove(&size(before));
+            }
+        }
     }
 }
 

@@ -223,10 +223,11 @@ fn what_was_suspended_on_a_lost_worker_begins_from_nothing_elsewhere() {
     rig.deliver(2);
     assert_eq!(switched(&rig.wait(secs(2))), [vec![1], vec![], vec![2]]);
     assert_eq!(nakked(&rig.wait(secs(1))), [1, 2]);
-    rig.join_steady("w2", 1);
     rig.deliver_again(1, 2);
-    assert_eq!(placed(&rig.found(1, Looked::Nothing)), [("w2", 1)]);
+    rig.found(1, Looked::Nothing);
     rig.deliver(3);
+    let actions = rig.join_steady("w2", 1);
+    assert_eq!(placed(&actions), [("w2", 1)], "it has run no longer than others");
     let actions = rig.wait(ALMOST);
     assert_eq!(switched(&actions), NOTHING, "it has its quantum anew");
     assert_eq!(switched(&rig.wait(MS)), [vec![1], vec![], vec![3]]);
@@ -472,6 +473,8 @@ fn one_that_waits_for_memory_does_not_keep_from_going_on_the_one_that_has_it() {
         rig.deliver_as(seq, |spec| spec.options.demand = amount(0, memory));
     }
     assert_eq!(switched(&rig.wait(secs(2))), [vec![1], vec![], vec![2]]);
+    assert_eq!(switched(&rig.wait(secs(2))), [vec![2], vec![1], vec![]]);
+    assert_eq!(switched(&rig.wait(secs(2))), [vec![1], vec![2], vec![]]);
     let actions = rig.report("w1", 2, Ending::Stored);
     assert_eq!(switched(&actions), [vec![], vec![1], vec![]]);
     let actions = rig.report("w1", 1, Ending::Stored);
@@ -491,6 +494,7 @@ fn memory_that_a_suspended_attempt_gives_back_is_given_to_what_waits_for_it() {
     }
     assert_eq!(rig.holds("w1"), [1]);
     assert_eq!(switched(&rig.wait(secs(2))), [vec![1], vec![], vec![2]]);
+    assert_eq!(switched(&rig.wait(secs(1))), NOTHING);
     let actions = rig.report("w1", 1, Ending::Stored);
     assert_eq!(switched(&actions), [vec![], vec![], vec![3]]);
 }
