@@ -36,6 +36,10 @@ bench:
     target/release/rota bench --tasks 200000
     target/release/rota bench --tasks 20000 --rate 1000
 
+# Decisions of the scheduler's core in a second, by strategy and number of workers.
+bench-core *args:
+    cargo bench --package rota-scheduler-core -- {{ args }}
+
 # More and longer sequences of events against the scheduler's core.
 properties cases="5000":
     PROPTEST_CASES={{ cases }} cargo test --release --package rota-scheduler-core --test properties

@@ -10,16 +10,21 @@
 //!     │                                             │     lost,      │ └─Failed─► Settling ─► acked
 //!     └───────────── redelivered ◄── Returning ◄────┴── handed back ─┘            (retry or dead letter
 //!                                     (nak)                                        is stored first)
+//!
+//!  Held is one of:  running ◄── resume, suspend ──► suspended    (on the same worker)
 //! ```
 //!
 //! What must hold after each event ([`Scheduler::check`] looks):
 //! 1. A task is held by one worker at most.
-//! 2. No worker holds more than its slots, unless it came with more.
+//! 2. No worker runs more than its slots and its declared resources allow, unless it came with more; and no
+//!    more are suspended on it than may be.
 //! 3. A message is acked only when its result, its retry or its dead letter is stored.
 //! 4. What was delivered is known until it is acked, or given back and delivered again.
 //! 5. Same options, seed and events give the same actions.
 //!
-//! Reading order: [`event`], [`action`], [`scheduler`], then the parts that it is made of.
+//! Reading order: [`event`], [`action`], [`scheduler`]; then what comes in (`deliveries`, `heartbeats`,
+//! `outcomes`, `recovery`), what waits (`order`, `queue`, `waiting`, `estimates`), who has room (`fleet`,
+//! `allocation`), and what is decided from both (`dispatch`, `preemption`); `explain` tells why.
 
 pub mod action;
 pub mod event;

@@ -227,7 +227,11 @@ fn what_was_suspended_on_a_lost_worker_begins_from_nothing_elsewhere() {
     rig.found(1, Looked::Nothing);
     rig.deliver(3);
     let actions = rig.join_steady("w2", 1);
-    assert_eq!(placed(&actions), [("w2", 1)], "it has run no longer than others");
+    assert_eq!(
+        placed(&actions),
+        [("w2", 1)],
+        "it has run no longer than others"
+    );
     let actions = rig.wait(ALMOST);
     assert_eq!(switched(&actions), NOTHING, "it has its quantum anew");
     assert_eq!(switched(&rig.wait(MS)), [vec![1], vec![], vec![3]]);
