@@ -9,7 +9,8 @@ use proptest::test_runner::FileFailurePersistence;
 use rota_scheduler_core::{Allocation, Binding, LoadView, Options, Order, Policy};
 use rota_wire::{Kind, Span};
 
-use model::judge::{Seen, Verdict};
+use model::judge::Verdict;
+use model::seen::Seen;
 use model::step::{Step, Steps, any_steps, peaceful_steps};
 use model::world::{Narrates, World};
 
@@ -21,6 +22,7 @@ mod model {
     pub(crate) mod judge;
     pub(crate) mod lane;
     pub(crate) mod narrate;
+    pub(crate) mod seen;
     pub(crate) mod step;
     pub(crate) mod worker;
     pub(crate) mod world;

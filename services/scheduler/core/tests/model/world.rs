@@ -17,9 +17,10 @@ use rota_wire::{
     Term, WorkerId,
 };
 
-use super::judge::{Final, Judge, Seen, Stored, Verdict, rule};
+use super::judge::{Final, Judge, Stored, Verdict, rule};
 use super::lane::LaneStream;
 use super::narrate;
+use super::seen::Seen;
 use super::step::Step;
 use super::worker::{Mail, ModelWorker, PROFILES, label};
 
