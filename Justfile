@@ -36,6 +36,11 @@ bench:
     target/release/rota bench --tasks 200000
     target/release/rota bench --tasks 20000 --rate 1000
 
+# The live system against the simulator, in a release build: five minutes, on a machine that does nothing else.
+bench-against-simulation:
+    cargo build --release --package rota
+    target/release/rota bench against-simulation
+
 # More and longer sequences of events against the scheduler's core.
 properties cases="5000":
     PROPTEST_CASES={{ cases }} cargo test --release --package rota-scheduler-core --test properties
