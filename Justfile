@@ -40,6 +40,11 @@ bench:
 bench-core *args:
     cargo bench --package rota-scheduler-core -- {{ args }}
 
+# The live system against the simulator, in a release build: five minutes, on a machine that does nothing else.
+bench-against-simulation:
+    cargo build --release --package rota
+    target/release/rota bench against-simulation
+
 # More and longer sequences of events against the scheduler's core.
 properties cases="5000":
     PROPTEST_CASES={{ cases }} cargo test --release --package rota-scheduler-core --test properties

@@ -1,4 +1,5 @@
-//! `rota bench`: how fast, and how soon, on this machine.
+//! `rota bench`: how fast, and how soon, on this machine; and, as `against-simulation`, whether it does
+//! what the simulator says.
 //!
 //! Starts a nats-server and every service of its own, with the built-in kind `noop`: everything that a
 //! task normally has, and no work. Submissions are stored with the server's confirmation; the clock runs
@@ -6,10 +7,12 @@
 //!
 //! What must hold: a figure is only good when every task has exactly one result; else the command fails.
 
+mod against;
 mod figures;
 mod fleet;
 mod load;
 
+use std::fs::File;
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -19,14 +22,18 @@ use rota_service::{Failure, Shutdown};
 use rota_wire::Span;
 
 use self::figures::Figures;
-use self::fleet::BenchFleet;
+use self::fleet::{BenchFleet, FleetPlan};
 
 /// Tasks that run before the clock does, so that lanes, leases and connections are there.
 const WARM_UP: u64 = 500;
 
 /// Measures throughput and latency with a server and services of its own
 #[derive(Debug, Clone, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    other: Option<Other>,
+
     /// Tasks to submit
     #[arg(long, value_name = "COUNT", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub(crate) tasks: u64,
@@ -56,12 +63,28 @@ pub(crate) struct Args {
     pub(crate) log: Option<PathBuf>,
 }
 
+/// What is measured instead of throughput and latency.
+#[derive(Debug, Clone, clap::Subcommand)]
+enum Other {
+    AgainstSimulation(against::Args),
+}
+
 /// Runs the benchmark and prints its figures.
 ///
 /// # Errors
 /// When something does not start, or a task is lost or ran twice.
 pub(crate) async fn run(args: Args, shutdown: Shutdown) -> Result<(), Failure> {
-    let mut fleet = BenchFleet::start(&args).await?;
+    if let Some(Other::AgainstSimulation(args)) = args.other {
+        return against::run(args, shutdown).await;
+    }
+    let log = args.log.as_ref().map(File::create).transpose();
+    let mut fleet = BenchFleet::start(FleetPlan {
+        workers: args.workers,
+        slots: args.slots,
+        scheduler: Vec::new(),
+        log: log.context("creating the log")?,
+    })
+    .await?;
     let measured = tokio::select! {
         biased;
         () = shutdown.draining().cancelled() => Err(anyhow!("interrupted")),

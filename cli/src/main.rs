@@ -10,7 +10,7 @@
 //! demo       up for a few seconds, with real work and a worker that is killed
 //! submit     one task in, perhaps its result out;  result  one result out
 //! explain    why a task waits, or went where it is
-//! bench      measures an installation
+//! bench      measures an installation, alone or against the simulator
 //! simulate   what a strategy gives, on a virtual clock
 //! children   what up and demo share: this executable as a supervised process
 //! ```

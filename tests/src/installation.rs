@@ -149,7 +149,8 @@ impl Installation {
         .await
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// Where a file of that name lies, or would.
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 

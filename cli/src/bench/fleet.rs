@@ -8,10 +8,20 @@ use anyhow::Context;
 use rota_bus::{Bus, BusOptions, Prefix};
 use rota_local::{NatsServer, ProcessSpec, Restart, ServerOptions, Supervisor};
 
-use super::Args;
-
 const STOP_GRACE: Duration = Duration::from_secs(5);
 const LINES_MAX: usize = 10_000;
+
+/// What is started.
+#[derive(Debug)]
+pub(crate) struct FleetPlan {
+    pub(crate) workers: u32,
+    /// Of each worker.
+    pub(crate) slots: u32,
+    /// Further flags of the scheduler.
+    pub(crate) scheduler: Vec<String>,
+    /// Where the services write their logs.
+    pub(crate) log: Option<File>,
+}
 
 pub(crate) struct BenchFleet {
     bus: Bus,
@@ -20,15 +30,10 @@ pub(crate) struct BenchFleet {
 }
 
 impl BenchFleet {
-    pub(crate) async fn start(args: &Args) -> anyhow::Result<Self> {
+    pub(crate) async fn start(mut plan: FleetPlan) -> anyhow::Result<Self> {
         let server = NatsServer::start(ServerOptions::default()).await?;
         let (mut supervisor, mut lines) = Supervisor::new(LINES_MAX);
-        let mut log = args
-            .log
-            .as_ref()
-            .map(File::create)
-            .transpose()
-            .context("creating the log")?;
+        let mut log = plan.log.take();
         let reading = async move {
             while let Some(line) = lines.recv().await {
                 if let Some(log) = &mut log {
@@ -39,7 +44,7 @@ impl BenchFleet {
         };
         tokio::spawn(reading);
         let program = std::env::current_exe().context("finding this program")?;
-        for (name, flags) in processes(args) {
+        for (name, flags) in processes(&plan) {
             let mut spec = ProcessSpec::new(name, program.clone());
             spec.args = flags.into_iter().map(Into::into).collect();
             spec.args.extend(["--nats".into(), server.url().into()]);
@@ -76,14 +81,12 @@ impl BenchFleet {
 }
 
 /// Every service as a subcommand of this program.
-fn processes(args: &Args) -> Vec<(String, Vec<String>)> {
+fn processes(plan: &FleetPlan) -> Vec<(String, Vec<String>)> {
     let service = |name: &str| (name.to_owned(), vec![name.to_owned()]);
-    let mut all = vec![
-        service("submitter"),
-        service("scheduler"),
-        service("monitor"),
-    ];
-    for number in 1..=args.workers {
+    let (name, mut flags) = service("scheduler");
+    flags.extend(plan.scheduler.iter().cloned());
+    let mut all = vec![service("submitter"), (name, flags), service("monitor")];
+    for number in 1..=plan.workers {
         let name = format!("w{number}");
         let flags = [
             "worker",
@@ -91,7 +94,7 @@ fn processes(args: &Args) -> Vec<(String, Vec<String>)> {
             "--name",
             &name,
             "--slots",
-            &args.slots.to_string(),
+            &plan.slots.to_string(),
         ];
         all.push((name.clone(), flags.map(str::to_owned).to_vec()));
     }

@@ -12,6 +12,7 @@ fn help_names_the_commands_and_hides_what_is_not_for_people() {
         "demo",
         "submit",
         "result",
+        "explain",
         "bench",
         "simulate",
         "submitter",
@@ -44,7 +45,8 @@ fn the_flags_of_each_command_are_told() {
         ("submit", &["--header", "--wait", "--timeout", "[INPUT]"]),
         ("result", &["--wait", "<ID>"]),
         ("worker", &["--slots", "--handlers", "--name"]),
-        ("scheduler", &["--missed-heartbeats"]),
+        ("scheduler", &["--missed-heartbeats", "--record"]),
+        ("bench", &["--rate", "against-simulation"]),
         ("simulate", &["--order", "--allocation", "--plot"]),
     ] {
         let told = stdout(&rota(&[command, "--help"]).output().unwrap());
@@ -74,6 +76,28 @@ fn wrong_use_ends_with_64_and_says_the_rule() {
         (&["result", "a.b"], "A-Z a-z 0-9 _ -"),
         (&["simulate", "--load", "1"], "less than 1"),
         (&["simulate", "--workload", "gauss"], "lognormal"),
+        (
+            &["bench", "--tasks", "5", "against-simulation"],
+            "cannot be used with",
+        ),
+        (&["bench", "against-simulation", "--rate", "5"], "--rate"),
+        (
+            &["bench", "against-simulation", "--load", "1"],
+            "less than 1",
+        ),
+        (
+            &[
+                "bench",
+                "against-simulation",
+                "--seconds",
+                "3600",
+                "--mean",
+                "10ms",
+                "--slots",
+                "99",
+            ],
+            "longer --mean",
+        ),
         (
             &["up", "--nats", "nats://127.0.0.1:1", "--port", "1"],
             "cannot be used with",

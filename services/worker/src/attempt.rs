@@ -12,7 +12,7 @@
 
 pub(crate) mod control;
 mod course;
-mod stopwatch;
+pub(crate) mod stopwatch;
 
 use std::time::Duration;
 

@@ -12,15 +12,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::handler::failure::Failure;
 use crate::handler::registry::{Entry, Registry};
 use crate::handler::task::Task;
 use crate::span::{SPAN_RULE, parse_span};
-
-/// How often a sleep looks at how long it has slept.
-const SLEEP_TICK: Duration = Duration::from_millis(20);
 
 /// The registry of all built-in kinds.
 pub fn builtins() -> Registry {
@@ -68,18 +65,19 @@ async fn sleep_for(task: Task) -> Result<Bytes, Failure> {
     let span = parse_span(&text).ok_or_else(|| Failure::fatal(bad_span(&text)))?;
     tokio::select! {
         () = task.cancelled() => Err(Failure::retry("cancelled")),
-        () = sleep_in_ticks(span) => Ok(Bytes::new()),
+        () = sleep_on(&task, span) => Ok(Bytes::new()),
     }
 }
 
-/// A timer runs on while its future is suspended, so the span is slept in small pieces. A piece
-/// that took long was interrupted by a suspension and counts as no more than two ticks.
-async fn sleep_in_ticks(span: Duration) {
-    let mut left = span;
-    while !left.is_zero() {
-        let begun = Instant::now();
-        sleep(left.min(SLEEP_TICK)).await;
-        left = left.saturating_sub(begun.elapsed().min(2 * SLEEP_TICK));
+/// A timer runs on while its future is suspended, so what is left is slept again until the attempt
+/// has run for the span.
+async fn sleep_on(task: &Task, span: Duration) {
+    loop {
+        let left = span.saturating_sub(task.ran());
+        if left.is_zero() {
+            return;
+        }
+        sleep(left).await;
     }
 }
 
@@ -90,7 +88,7 @@ fn bad_span(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::timeout;
+    use tokio::time::{Instant, timeout};
 
     use super::*;
     use crate::attempt::{control::AttemptControl, run};
@@ -197,5 +195,28 @@ mod tests {
             "{:?}",
             resumed.elapsed()
         );
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_sleep_that_is_suspended_often_runs_for_its_span_and_no_less() {
+        let (builtins, control) = (builtins(), AttemptControl::new());
+        let entry = builtins.get("sleep").expect("a built-in kind");
+        let steer = async {
+            for _ in 0..20 {
+                sleep(Duration::from_millis(10)).await;
+                control.suspend();
+                sleep(Duration::from_millis(30)).await;
+                control.resume();
+            }
+        };
+        let begun = Instant::now();
+        let (ended, ()) = tokio::join!(run(entry, task("sleep", "500ms"), &control), steer);
+        assert_eq!(ended.verdict, Verdict::Completed(Bytes::new()));
+        for (what, took, expected) in [
+            ("ran", ended.ran, 500),
+            ("took", begun.elapsed(), 500 + 20 * 30),
+        ] {
+            let ms = took.as_millis();
+            assert!((expected..expected + 5).contains(&ms), "{what} {ms} ms");
+        }
     }
 }

@@ -10,6 +10,8 @@
 //! - `workers`: killed, paused, drained and poisoned workers
 //! - `services`: the scheduler, the submitter and the server killed under load
 //! - `lanes`: what a new leader learns of the queue
+//! - `explain`: what is told of a task to whoever asks
+//! - `recording`: the record of completed tasks, and the simulator that reads it
 //! - `wire`: a cable between a worker and the server, to be cut
 //! - `refusals`: bad submissions, garbage between the services, unfit servers and configurations
 
@@ -17,10 +19,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod attempts;
+mod explain;
 mod front_door;
 mod lanes;
 mod order;
 mod preemption;
+mod recording;
 mod refusals;
 mod services;
 mod wire;

@@ -165,8 +165,7 @@ async fn equal_tasks_that_share_a_slot_in_turn_end_close_to_each_other() {
     assert!(started <= near && finished <= near, "{started}, {finished}");
     for result in &results {
         let (took, ran) = took_and_ran(result);
-        // A tick of the sleep goes by with each suspension.
-        assert!((1_500..3_000).contains(&ran.ms()), "{result:?}");
+        assert!((1_990..3_000).contains(&ran.ms()), "{result:?}");
         assert!(
             took.ms() >= 2 * ran.ms(),
             "it had a third of the time: {result:?}"

@@ -153,9 +153,9 @@ impl Wish<'_> {
     }
 
     /// The least loaded of each class, with their loads.
-    pub(crate) fn by_load<'f>(
+    pub(crate) fn by_load(
         &self,
-        fleet: &'f Fleet,
+        fleet: &Fleet,
         each: usize,
     ) -> impl Iterator<Item = (WorkerKey, u64)> {
         let places = self

@@ -3,6 +3,11 @@
 //! Their hashers have no seed, so that the core does the same each time; and whatever depends on an order is in
 //! a `BTreeMap`. Keys that strangers choose go through SipHash.
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "no order is taken from these, and their hashers have no seed"
+)]
+
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};
 

@@ -28,10 +28,13 @@ use crate::waiting::Group;
 /// How many running attempts are looked at for one that waits.
 const TRIES: usize = 16;
 
+/// One that runs: the smallest is the first to make room.
+type Runner = (Turn, WorkerKey, u64);
+
 /// Who runs, in the order in which they make room; and when to look again.
 #[derive(Debug, Default)]
 pub(crate) struct Runners {
-    by_class: BTreeMap<(ClassKey, Group), BTreeSet<(Turn, WorkerKey, u64)>>,
+    by_class: BTreeMap<(ClassKey, Group), BTreeSet<Runner>>,
     by_worker: BTreeMap<WorkerKey, OnWorker>,
     /// Workers at which something has changed since they were looked at.
     touched: BTreeSet<WorkerKey>,
@@ -168,11 +171,7 @@ impl Runners {
     }
 
     /// The first to make room in a class.
-    fn first_of_class(
-        &self,
-        class: ClassKey,
-        group: &Group,
-    ) -> impl Iterator<Item = (Turn, WorkerKey, u64)> {
+    fn first_of_class(&self, class: ClassKey, group: &Group) -> impl Iterator<Item = Runner> {
         let runners = self.by_class.get(&(class, group.clone()));
         runners.into_iter().flatten().copied().take(TRIES)
     }

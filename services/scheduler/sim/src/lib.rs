@@ -43,6 +43,13 @@ pub use setup::{Estimates, Setup};
 pub use table::table;
 pub use workload::Workload;
 
+/// What arrives in a simulation: when, and how long it takes, both in units. For those who try the same
+/// on a live system; only the distances between arrivals mean anything.
+pub fn arrivals(setup: &Setup) -> impl Iterator<Item = (f64, f64)> {
+    let units = quantity::to_units;
+    arrivals::Arrivals::new(setup).map(move |task| (units(task.at), units(task.duration)))
+}
+
 /// Runs one simulation to its end.
 ///
 /// # Panics

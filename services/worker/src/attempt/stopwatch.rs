@@ -3,6 +3,7 @@
 //! Pure: the time is handed in. Times may not run backwards; a `now` before the last start counts
 //! as that start.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -45,6 +46,33 @@ impl Stopwatch {
     pub(crate) fn reaches(&self, target: Duration) -> Option<Instant> {
         self.since?
             .checked_add(target.saturating_sub(self.gathered))
+    }
+}
+
+/// A stopwatch at which an attempt's handler may look. Clones are the same one.
+#[derive(Clone, Debug)]
+pub(crate) struct RunClock(Arc<Mutex<Stopwatch>>);
+
+impl RunClock {
+    pub(crate) fn started(now: Instant) -> Self {
+        Self(Arc::new(Mutex::new(Stopwatch::started(now))))
+    }
+
+    pub(crate) fn pause(&self, now: Instant) {
+        self.watch().pause(now);
+    }
+
+    pub(crate) fn resume(&self, now: Instant) {
+        self.watch().resume(now);
+    }
+
+    pub(crate) fn elapsed(&self, now: Instant) -> Duration {
+        self.watch().elapsed(now)
+    }
+
+    fn watch(&self) -> MutexGuard<'_, Stopwatch> {
+        // Whatever panicked, the two numbers are whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

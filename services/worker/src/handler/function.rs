@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::task::JoinError;
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -18,6 +19,7 @@ use super::pausable::{Gate, Pausable};
 use super::registry::Limits;
 use super::task::Task;
 use crate::attempt::control::AttemptControl;
+use crate::attempt::stopwatch::RunClock;
 use crate::attempt::{Attempt, Cause, Supervised, supervise};
 use crate::ended::{Ended, Verdict};
 
@@ -27,6 +29,7 @@ type Returned = Result<Result<Bytes, Failure>, JoinError>;
 struct FunctionAttempt {
     running: AbortOnDropHandle<Result<Bytes, Failure>>,
     gate: Gate,
+    clock: RunClock,
     cancelled: CancellationToken,
     /// Also who spawned something with a clone of the task hears that the attempt is over.
     _cancel_on_drop: DropGuard,
@@ -50,12 +53,13 @@ pub(crate) async fn run_function(
 impl FunctionAttempt {
     fn start(handler: Arc<dyn Handler>, task: Task) -> Self {
         let gate = Gate::default();
-        let cancelled = task.cancellation().clone();
+        let (cancelled, clock) = (task.cancellation().clone(), task.clock().clone());
         // The call itself is inside too, for it may panic before there is a future.
         let running = Pausable::new(async move { handler.handle(task).await }, gate.clone());
         Self {
             running: AbortOnDropHandle::new(tokio::spawn(running)),
             gate,
+            clock,
             _cancel_on_drop: cancelled.clone().drop_guard(),
             cancelled,
         }
@@ -67,15 +71,17 @@ impl Attempt for FunctionAttempt {
 
     fn suspend(&mut self) {
         self.gate.shut();
+        self.clock.pause(Instant::now());
     }
 
     fn resume(&mut self) {
+        self.clock.resume(Instant::now());
         self.gate.open();
     }
 
     fn ask_to_end(&mut self) {
         self.cancelled.cancel();
-        self.gate.open();
+        self.resume();
     }
 
     fn kill(&mut self) {

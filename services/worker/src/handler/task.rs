@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::attempt::stopwatch::RunClock;
 
 /// What makes a [`Task`]. Also for the tests of a handler.
 #[derive(Clone, Default)]
@@ -31,6 +34,7 @@ pub struct Task {
     parts: TaskParts,
     deadline: Option<Timestamp>,
     cancelled: CancellationToken,
+    clock: RunClock,
 }
 
 impl Task {
@@ -40,6 +44,7 @@ impl Task {
             parts,
             deadline: None,
             cancelled: CancellationToken::new(),
+            clock: RunClock::started(Instant::now()),
         }
     }
 
@@ -86,18 +91,29 @@ impl Task {
         self.cancelled.is_cancelled()
     }
 
+    /// How long this attempt has run, the time in which it was suspended left out. A timer of the
+    /// handler's own runs on meanwhile: who waits for a span looks here whether it is over.
+    pub fn ran(&self) -> Duration {
+        self.clock.elapsed(Instant::now())
+    }
+
     pub(crate) fn time_limit(&self) -> Option<Duration> {
         self.parts.time_limit
     }
 
     /// The same task at the moment of its start, when the deadline is known.
     pub(crate) fn started(mut self, timeout: Option<Duration>) -> Self {
+        self.clock = RunClock::started(Instant::now());
         self.deadline = timeout.and_then(|timeout| Timestamp::now().checked_add(timeout).ok());
         self
     }
 
     pub(crate) fn cancellation(&self) -> &CancellationToken {
         &self.cancelled
+    }
+
+    pub(crate) fn clock(&self) -> &RunClock {
+        &self.clock
     }
 }
 

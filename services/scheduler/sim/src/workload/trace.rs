@@ -5,9 +5,10 @@
 //! 0.000,1.25,thumbnail,5,0.5,268435456
 //! ```
 //!
-//! `arrival_s` and `duration_s` are seconds. The rest may be left out, whole columns or single cells:
-//! `kind` (default `trace`), `priority` (0 to 9, default 5), `cpu` in cores, `memory` in bytes; the last two
-//! as in a task's headers (`0.5`, `500m`, `256MiB`). Lines need not be in order. A trace is read whole, about 48 bytes a task, so that every strategy gets the same.
+//! `arrival_s` and `duration_s` are seconds; arrivals count from any moment, such as 1970. The rest may be
+//! left out, whole columns or single cells: `kind` (default `trace`), `priority` (0 to 9, default 5), `cpu` in
+//! cores, `memory` in bytes; the last two as in a task's headers (`0.5`, `500m`, `256MiB`). Lines need not be
+//! in order. A trace is read whole, about 48 bytes a task, so that every strategy gets the same.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,8 +19,10 @@ use crate::quantity::{number, to_micros, to_work};
 
 /// The most tasks in a trace.
 const TASKS_MAX: usize = 20_000_000;
-/// The latest arrival and the longest duration, in seconds: a year.
+/// The longest duration, and the longest time between the first arrival and the last, in seconds: a year.
 const SECONDS_MAX: f64 = 3.2e7;
+/// The latest arrival: what a scheduler records counts from 1970.
+const ARRIVAL_MAX: f64 = 1e10;
 
 const ARRIVAL: &str = "arrival_s";
 const DURATION: &str = "duration_s";
@@ -123,15 +126,23 @@ impl Trace {
             by_name: BTreeMap::new(),
         };
         let mut tasks = Vec::new();
+        let mut latest = (0, 1);
         for (number, line) in lines.filter(|(_, line)| !line.trim().is_empty()) {
             if tasks.len() == TASKS_MAX {
                 return Err((number, format!("a trace has at most {TASKS_MAX} tasks")));
             }
-            tasks.push(reader.task(line).map_err(|problem| (number, problem))?);
+            let task = reader.task(line).map_err(|problem| (number, problem))?;
+            latest = latest.max((task.at, number));
+            tasks.push(task);
         }
         let Some(first) = tasks.iter().map(|task| task.at).min() else {
             return Err((1, "there is no task below the header".to_owned()));
         };
+        if latest.0 - first > to_micros(SECONDS_MAX) {
+            let problem =
+                format!("{ARRIVAL}: it is more than {SECONDS_MAX} seconds after the first");
+            return Err((latest.1, problem));
+        }
         for task in &mut tasks {
             task.at -= first;
         }
@@ -195,8 +206,8 @@ impl Reader {
                 .filter(|cell| !cell.is_empty())
         });
         Ok(TraceTask {
-            at: to_micros(seconds(ARRIVAL, at)?),
-            duration: to_work(seconds(DURATION, duration)?),
+            at: to_micros(seconds(ARRIVAL, at, ARRIVAL_MAX)?),
+            duration: to_work(seconds(DURATION, duration, SECONDS_MAX)?),
             kind: self.kind(kind.unwrap_or("trace"))?,
             priority: priority.map_or(Ok(Priority::default()), parse_priority)?,
             demand: Resources {
@@ -219,15 +230,13 @@ impl Reader {
     }
 }
 
-fn seconds(column: &str, cell: Option<&str>) -> Result<f64, String> {
+fn seconds(column: &str, cell: Option<&str>, most: f64) -> Result<f64, String> {
     let cell = cell.unwrap_or_default();
     let seconds = number(cell);
-    if (0.0..=SECONDS_MAX).contains(&seconds) {
+    if (0.0..=most).contains(&seconds) {
         Ok(seconds)
     } else {
-        Err(format!(
-            "{column} `{cell}`: must be seconds, 0 to {SECONDS_MAX}"
-        ))
+        Err(format!("{column} `{cell}`: must be seconds, 0 to {most}"))
     }
 }
 
@@ -267,6 +276,20 @@ mod tests {
         );
         assert_eq!(trace.kinds()[first.kind].as_str(), "trace");
         assert_eq!(trace.kinds()[second.kind].as_str(), "report");
+    }
+
+    #[test]
+    fn arrivals_may_count_from_1970_and_lie_no_more_than_a_year_apart() {
+        let header = "arrival_s,duration_s";
+        let text = format!("{header}\n1795000000.25,1\n1795000000.000001,1\n");
+        let trace = Trace::parse(&text).expect("good");
+        // In microseconds of the virtual clock, a hundred of which are one of the trace's.
+        let later = trace.tasks()[1].at as f64 / 100.0;
+        assert!((later - 249_999.0).abs() <= 1.0, "{later}");
+        let text = format!("{header}\n1,1\n1795000000,1\n2,1\n");
+        let (line, problem) = Trace::parse(&text).expect_err("too far apart");
+        assert_eq!(line, 3);
+        assert!(problem.contains("after the first"), "{problem}");
     }
 
     #[test]
