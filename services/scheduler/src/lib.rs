@@ -61,8 +61,8 @@ pub struct Args {
 
     /// Tasks read from each lane beyond what free slots could start now, 1 to 10000
     ///
-    /// By default 64, and 10000 where the order needs to know more than the head of a lane: sjf, srtf,
-    /// time-slice and las choose among the tasks that were read.
+    /// By default 64, and 10000 where more must be known than the head of a lane: sjf, srtf, time-slice and
+    /// las choose among the tasks that were read, and early binding binds them.
     #[arg(long, env = "ROTA_LOOK_AHEAD", value_name = "COUNT")]
     pub look_ahead: Option<u32>,
 
