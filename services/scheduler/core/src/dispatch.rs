@@ -40,14 +40,22 @@ impl Scheduler {
     /// Gives free slots to whatever is next, until nothing that waits has a worker with a free slot.
     fn place_ready(&mut self, actions: &mut Vec<Action>) {
         let mut heads = self.heads();
-        while let Some((line, seq)) = self.next_head(&mut heads) {
+        let mut head = self.next_head(&mut heads);
+        while let Some((line, seq)) = head {
             let found = match line.at {
                 None => self.place_anywhere(seq, &mut heads, actions),
                 Some(worker) => self.place_at(seq, worker, actions),
             };
-            if found && let Some(next) = self.queue.head(&line) {
-                heads.insert(self.group(&line.row.kind), next, line);
-            }
+            let next = if found { self.queue.head(&line) } else { None };
+            head = match next {
+                // The only line there is: its next is the next of all.
+                Some((_, seq)) if heads.0.is_empty() => Some((line, seq)),
+                Some(place) => {
+                    heads.insert(self.group(&line.row.kind), place, line);
+                    self.next_head(&mut heads)
+                }
+                None => self.next_head(&mut heads),
+            };
         }
     }
 

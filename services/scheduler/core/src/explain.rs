@@ -49,7 +49,12 @@ impl Note {
             let classes = fleet.classes_for(wish.kind, labels);
             classes.map(crate::fleet::Class::takers).sum()
         };
-        let (workers, suitable) = (takers(&[]), takers(wish.requires));
+        let workers = takers(&[]);
+        let suitable = if wish.requires.is_empty() {
+            workers
+        } else {
+            takers(wish.requires)
+        };
         let open = u32::try_from(wish.count(fleet)).unwrap_or(u32::MAX);
         let mut considered = [None; NOTED_MAX];
         let chosen_first = fleet.get(chosen).map(|worker| (chosen, worker.load()));
