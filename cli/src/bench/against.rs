@@ -35,6 +35,10 @@ const MEAN_MAX: Span = Span::from_secs(60);
 ///
 /// Takes a little more than --seconds for each order.
 #[derive(Debug, Clone, clap::Args)]
+#[allow(
+    rustdoc::invalid_html_tags,
+    reason = "these are help texts, printed as they stand"
+)]
 pub(crate) struct Args {
     /// Which task is next: fifo, priority, sjf, srtf, time-slice, las; one after the other
     #[arg(
