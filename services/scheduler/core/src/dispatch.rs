@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use rota_wire::{Holding, Kind, Micros, WorkerId};
 
 use crate::action::{Action, AssignFrame, Placed};
-use crate::explain::{By, Note};
-use crate::fleet::{Outbox, Seats, Worker, WorkerKey, cpu_of};
+use crate::explain::By;
+use crate::fleet::{Outbox, Seats, Worker, WorkerKey};
 use crate::order;
 use crate::policy::Binding;
 use crate::queue::{Line, Place};
@@ -107,11 +107,7 @@ impl Scheduler {
         let Some(worker) = self.allocator.choose(&self.fleet, policy.allocation, wish) else {
             return false;
         };
-        let by = By::Allocation(policy.allocation);
-        let note = Note::of(&self.fleet, &wish, by, worker, self.now);
-        if let Some(task) = self.tasks.get_mut(seq) {
-            task.note = Some(note);
-        }
+        self.note(seq, By::Allocation(policy.allocation), worker, seats);
         match policy.binding {
             Binding::Late => self.place(seq, worker, actions),
             Binding::Early => {
@@ -138,16 +134,11 @@ impl Scheduler {
     }
 
     fn has_room(&self, worker: &Worker, task: &Task) -> bool {
-        let (kind, demand) = (&task.spec.kind, task.spec.options.demand);
-        let needed = if task.is_suspended() {
-            cpu_of(demand)
-        } else {
-            demand
-        };
+        let kind = &task.spec.kind;
         worker.takes_tasks()
             && worker.free_slots() > 0
             && worker.used(kind) < self.fleet.limit(worker, kind)
-            && needed.fits(worker.room())
+            && task.needed().fits(worker.room())
     }
 
     /// Starts a task on a worker, or lets its attempt there go on.

@@ -7,7 +7,7 @@ use rota_wire::explain::{CANDIDATES_MAX, Candidate, Decision, Estimate, Explanat
 use rota_wire::{Micros, Span, TaskId};
 
 use crate::allocation::Wish;
-use crate::fleet::{Fleet, LOAD_SCALE, Worker, WorkerKey, cpu_of};
+use crate::fleet::{Fleet, LOAD_SCALE, Seats, Worker, WorkerKey, cpu_of};
 use crate::policy::{Allocation, Binding, Order};
 use crate::scheduler::Scheduler;
 use crate::tasks::{Course, Hold, SettlingStep, Task, TaskState};
@@ -38,13 +38,7 @@ pub(crate) struct Note {
 
 impl Note {
     /// Notes who could have been chosen, before the choice changes it.
-    pub(crate) fn of(
-        fleet: &Fleet,
-        wish: &Wish<'_>,
-        by: By,
-        chosen: WorkerKey,
-        at: Micros,
-    ) -> Self {
+    fn of(fleet: &Fleet, wish: &Wish<'_>, by: By, chosen: WorkerKey, at: Micros) -> Self {
         let takers = |labels| -> u32 {
             let classes = fleet.classes_for(wish.kind, labels);
             classes.map(crate::fleet::Class::takers).sum()
@@ -80,6 +74,14 @@ impl Note {
 }
 
 impl Scheduler {
+    /// Notes what led a task to a worker, before it changes what the others look like.
+    pub(crate) fn note(&mut self, seq: u64, by: By, worker: WorkerKey, seats: Seats) {
+        if let Some(task) = self.tasks.get_mut(seq) {
+            let note = Note::of(&self.fleet, &task.wish(seats), by, worker, self.now);
+            task.note = Some(note);
+        }
+    }
+
     /// Why a task waits, or why it went to its worker; nothing of a task that is not in memory.
     #[must_use]
     pub fn explain(&self, id: &TaskId, now: Micros) -> Option<Explanation> {

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rota_wire::{Kind, Micros};
 
 use crate::action::Action;
-use crate::explain::{By, Note};
+use crate::explain::By;
 use crate::fleet::{ClassKey, Seats, Told, Worker, WorkerKey, cpu_of};
 use crate::order::{Turn, makes_room};
 use crate::queue::{Line, Place, Row};
@@ -296,38 +296,28 @@ impl Scheduler {
 
     /// Whether a task fits on a worker once another is suspended there.
     fn fits_after(&self, worker: &Worker, victim: &Task, next: &Task) -> bool {
-        let resumes = next.is_suspended();
-        let (kind, demand) = (&next.spec.kind, next.spec.options.demand);
-        let more = u32::from(!resumes);
+        let kind = &next.spec.kind;
+        let more = u32::from(!next.is_suspended());
         let freed = cpu_of(victim.spec.options.demand);
-        let needed = if resumes { cpu_of(demand) } else { demand };
-        let used = worker.used(kind) - u32::from(victim.spec.kind == *kind).min(worker.used(kind));
+        let used = worker
+            .used(kind)
+            .saturating_sub(u32::from(victim.spec.kind == *kind));
         worker.takes_tasks()
             && worker.suspended() + more <= self.options.suspended_max
             && used < self.fleet.limit(worker, kind)
-            && needed.fits(worker.room_without(freed))
+            && next.needed().fits(worker.room_without(freed))
             // One that came with more attempts than slots must lose some first.
             && worker.occupied() <= worker.slots()
     }
 
     fn swap(&mut self, swap: Swap, actions: &mut Vec<Action>) {
-        self.note_swap(swap);
+        let next = self.tasks.get(swap.next);
+        if let Some(task) = next.filter(|task| !task.is_suspended()) {
+            let by = By::Order(self.policy(&task.spec.kind).order);
+            self.note(swap.next, by, swap.worker, Seats::Free);
+        }
         self.suspend(swap.victim);
         self.begin(swap.next, swap.worker, actions);
-    }
-
-    /// Notes what led a new task to where it takes a slot.
-    fn note_swap(&mut self, swap: Swap) {
-        let next = self.tasks.get(swap.next);
-        let Some(task) = next.filter(|task| !task.is_suspended()) else {
-            return;
-        };
-        let wish = task.wish(Seats::Free);
-        let by = By::Order(self.policy(wish.kind).order);
-        let note = Note::of(&self.fleet, &wish, by, swap.worker, self.now);
-        if let Some(task) = self.tasks.get_mut(swap.next) {
-            task.note = Some(note);
-        }
     }
 
     fn suspend(&mut self, seq: u64) {

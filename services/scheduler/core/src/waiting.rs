@@ -1,6 +1,6 @@
 //! Where a task waits: its line, its rank, and what is expected of it.
 
-use rota_wire::{Kind, Span};
+use rota_wire::{Kind, Resources, Span};
 
 use crate::allocation::Wish;
 use crate::fleet::{Part, Seats, WorkerKey, cpu_of};
@@ -179,6 +179,16 @@ impl Task {
                 expected: self.expected.unwrap_or(0),
             }),
             _ => None,
+        }
+    }
+
+    /// What it needs of a worker to begin, or to go on where its memory is already.
+    pub(crate) fn needed(&self) -> Resources {
+        let demand = self.spec.options.demand;
+        if self.is_suspended() {
+            cpu_of(demand)
+        } else {
+            demand
         }
     }
 
