@@ -6,17 +6,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rota_wire::dispatch::{Ending, Failure, Outcome, Retry};
-use rota_wire::event::Event as Told;
-use rota_wire::fleet::{FrameMark, Heartbeat, Held, KindCapacity, MachineLoad, Stage, WorkerState};
-use rota_wire::options::Backoff;
-use rota_wire::task::Recheck;
-use rota_wire::{
-    Cpu, Delivery, Holding, Kind, Lane, Memory, Micros, Priority, Resources, Span, TaskId,
-    TaskOptions, TaskSpec, Term, WorkerId,
-};
+use rota_wire::dispatch::{Ending, Outcome};
+use rota_wire::fleet::{FrameMark, Heartbeat, Held, Stage};
+use rota_wire::{Lane, Micros, Span, TaskSpec, Term, WorkerId};
 
 use crate::{Action, AssignFrame, Event, Looked, Options, Scheduler};
+pub(crate) use reading::{
+    acked, buried, frames, looked_up, nakked, placed, pulled, resumed, revoked, settled,
+    stored_retries, suspended, told,
+};
+pub(crate) use samples::{
+    amount, delivered, echo, failed, handed_back, heartbeat, holding, lane, reported, running,
+    task, task_in, worker,
+};
+
+mod reading;
+mod samples;
 
 pub(crate) const TERM: Term = Term(7);
 pub(crate) const START: Micros = Micros(1_000_000_000);
@@ -272,239 +277,4 @@ impl Rig {
             ending,
         }
     }
-}
-
-pub(crate) fn worker(name: &str) -> WorkerId {
-    WorkerId::parse(name).expect("a good name")
-}
-
-pub(crate) fn lane(kind: &str, priority: u8) -> Lane {
-    Lane {
-        kind: Kind::parse(kind).expect("a good kind"),
-        priority: Priority::new(priority).expect("0 to 9"),
-    }
-}
-
-/// The lane of [`task`].
-pub(crate) fn echo() -> Lane {
-    lane("echo", 5)
-}
-
-/// A fresh task of the kind `echo`.
-pub(crate) fn task(id: &str) -> TaskSpec {
-    task_in(id, &echo())
-}
-
-pub(crate) fn task_in(id: &str, lane: &Lane) -> TaskSpec {
-    TaskSpec {
-        id: TaskId::parse(id).expect("a good id"),
-        kind: lane.kind.clone(),
-        submitted: START,
-        attempt: 1,
-        recheck: Recheck::Fresh,
-        options: TaskOptions {
-            priority: lane.priority,
-            attempts: 2,
-            backoff: Backoff {
-                first: Span::from_secs(8),
-                cap: Span::from_secs(60),
-            },
-            ..TaskOptions::default()
-        },
-    }
-}
-
-/// A message of the lane that its task belongs to, with many more to come.
-pub(crate) fn delivered(seq: u64, count: u32, task: TaskSpec) -> Event {
-    Event::Delivered {
-        lane: Lane {
-            kind: task.kind.clone(),
-            priority: task.options.priority,
-        },
-        delivery: Delivery { seq, count },
-        pending: 1_000,
-        task,
-        input_bytes: 10,
-    }
-}
-
-pub(crate) fn heartbeat(name: &str, slots: u32, kinds: &[&str]) -> Heartbeat {
-    Heartbeat {
-        worker: worker(name),
-        number: 0,
-        started: START,
-        interval: INTERVAL,
-        state: WorkerState::Up,
-        slots,
-        kinds: kinds
-            .iter()
-            .map(|kind| KindCapacity {
-                kind: Kind::parse(kind).expect("a good kind"),
-                concurrency: None,
-            })
-            .collect(),
-        resources: rota_wire::Resources::NONE,
-        labels: Vec::new(),
-        seen: None,
-        held: Vec::new(),
-        machine: MachineLoad::default(),
-    }
-}
-
-/// A delivery of an earlier term that still runs.
-pub(crate) fn running(term: u64, seq: u64) -> Held {
-    Held {
-        holding: holding(term, seq, 1),
-        stage: Stage::Running,
-        ran: Span::default(),
-    }
-}
-
-pub(crate) fn holding(term: u64, seq: u64, count: u32) -> Holding {
-    Holding {
-        term: Term(term),
-        delivery: Delivery { seq, count },
-    }
-}
-
-pub(crate) fn reported(name: &str, outcome: Outcome) -> Event {
-    Event::Reported {
-        worker: worker(name),
-        outcome: Box::new(outcome),
-    }
-}
-
-pub(crate) fn failed(retry: Retry) -> Ending {
-    Ending::Failed(Failure {
-        retry,
-        reason: "exit 3".to_owned(),
-        exit: Some("3".to_owned()),
-        stderr_tail: String::new(),
-        started: START,
-        finished: START,
-    })
-}
-
-pub(crate) fn handed_back() -> Ending {
-    Ending::Returned {
-        reason: "the worker is stopping".to_owned(),
-    }
-}
-
-pub(crate) fn acked(actions: &[Action]) -> Vec<u64> {
-    let acks = actions.iter().filter_map(|action| match action {
-        Action::Ack { seq } => Some(*seq),
-        _ => None,
-    });
-    acks.collect()
-}
-
-pub(crate) fn nakked(actions: &[Action]) -> Vec<u64> {
-    let naks = actions.iter().filter_map(|action| match action {
-        Action::Nak { seq } => Some(*seq),
-        _ => None,
-    });
-    naks.collect()
-}
-
-pub(crate) fn looked_up(actions: &[Action]) -> Vec<u64> {
-    let looks = actions.iter().filter_map(|action| match action {
-        Action::LookUp { seq, .. } => Some(*seq),
-        _ => None,
-    });
-    looks.collect()
-}
-
-pub(crate) fn frames(actions: &[Action]) -> Vec<&AssignFrame> {
-    let frames = actions.iter().filter_map(|action| match action {
-        Action::Assign(frame) => Some(frame),
-        _ => None,
-    });
-    frames.collect()
-}
-
-/// Who was given which message.
-pub(crate) fn placed(actions: &[Action]) -> Vec<(&str, u64)> {
-    let placed = frames(actions).into_iter().flat_map(|frame| {
-        let seqs = frame.tasks.iter().map(|task| task.holding.delivery.seq);
-        seqs.map(|seq| (frame.worker.as_str(), seq))
-    });
-    placed.collect()
-}
-
-/// From whom which message was taken.
-pub(crate) fn revoked(actions: &[Action]) -> Vec<(&str, u64)> {
-    let revoked = frames(actions).into_iter().flat_map(|frame| {
-        let seqs = frame.revoked.iter().map(|holding| holding.delivery.seq);
-        seqs.map(|seq| (frame.worker.as_str(), seq))
-    });
-    revoked.collect()
-}
-
-/// On whom which attempt is suspended.
-pub(crate) fn suspended(actions: &[Action]) -> Vec<(&str, u64)> {
-    let suspended = frames(actions).into_iter().flat_map(|frame| {
-        let seqs = frame.suspended.iter().map(|holding| holding.delivery.seq);
-        seqs.map(|seq| (frame.worker.as_str(), seq))
-    });
-    suspended.collect()
-}
-
-/// On whom which attempt goes on.
-pub(crate) fn resumed(actions: &[Action]) -> Vec<(&str, u64)> {
-    let resumed = frames(actions).into_iter().flat_map(|frame| {
-        let seqs = frame.resumed.iter().map(|holding| holding.delivery.seq);
-        seqs.map(|seq| (frame.worker.as_str(), seq))
-    });
-    resumed.collect()
-}
-
-/// An amount of each, in thousandths of a core and bytes.
-pub(crate) fn amount(cpu: u32, memory: u64) -> Resources {
-    Resources {
-        cpu: Cpu(cpu),
-        memory: Memory(memory),
-    }
-}
-
-pub(crate) fn settled(actions: &[Action]) -> Vec<(&str, u64)> {
-    let settled = frames(actions).into_iter().flat_map(|frame| {
-        let numbers = frame.settled.iter();
-        numbers.map(|number| (frame.worker.as_str(), *number))
-    });
-    settled.collect()
-}
-
-/// How much is asked of which lane.
-pub(crate) fn pulled(actions: &[Action]) -> Vec<(String, u32)> {
-    let pulls = actions.iter().filter_map(|action| match action {
-        Action::Pull { lane, count } => Some((lane.to_string(), *count)),
-        _ => None,
-    });
-    pulls.collect()
-}
-
-pub(crate) fn stored_retries(actions: &[Action]) -> Vec<(u64, u32, Span)> {
-    let retries = actions.iter().filter_map(|action| match action {
-        Action::StoreRetry { seq, task, wait } => Some((*seq, task.attempt, *wait)),
-        _ => None,
-    });
-    retries.collect()
-}
-
-pub(crate) fn buried(actions: &[Action]) -> Vec<(u64, &str)> {
-    let burials = actions.iter().filter_map(|action| match action {
-        Action::Bury { seq, reason, .. } => Some((*seq, reason.as_str())),
-        _ => None,
-    });
-    burials.collect()
-}
-
-pub(crate) fn told(actions: &[Action]) -> Vec<&Told> {
-    let told = actions.iter().filter_map(|action| match action {
-        Action::Tell(Told::Counted(_)) => None,
-        Action::Tell(event) => Some(event),
-        _ => None,
-    });
-    told.collect()
 }
