@@ -98,10 +98,7 @@ async fn all_services_connect_again_by_themselves_when_the_server_is_killed_unde
         submit_surely(&rota, &names[half..]).await;
     }
     rota.until_settled(200, LONG).await;
-    let ids: Vec<TaskId> = names
-        .iter()
-        .map(|name| TaskId::parse(name).unwrap())
-        .collect();
+    let ids = ids_of(&names);
     rota.completed(&ids).await;
     assert_each_once(&rota, &ids);
     for process in head.iter_mut().chain(&mut workers) {
@@ -124,10 +121,7 @@ async fn a_server_that_lost_its_store_is_furnished_again_and_all_services_go_on(
     submit_surely(&rota, &names).await;
     worker.until_said("revoked", LIMIT).await;
     rota.until_settled(20, LIMIT).await;
-    let ids: Vec<TaskId> = names
-        .iter()
-        .map(|name| TaskId::parse(name).unwrap())
-        .collect();
+    let ids = ids_of(&names);
     rota.completed(&ids).await;
     assert_each_once(&rota, &ids);
     for process in head.iter_mut().chain([&mut worker]) {
@@ -138,6 +132,11 @@ async fn a_server_that_lost_its_store_is_furnished_again_and_all_services_go_on(
 fn two_workers(rota: &Installation, script: &str) -> [Process; 2] {
     let handlers = rota.handlers("w", &[Handler::sh("work", script)]);
     ["a", "b"].map(|name| rota.worker(name, &["--slots", "10", "--handlers", &handlers]))
+}
+
+fn ids_of(names: &[String]) -> Vec<TaskId> {
+    let ids = names.iter().map(|name| TaskId::parse(name).unwrap());
+    ids.collect()
 }
 
 /// Submits each until the server says that it has it, however often that takes.

@@ -1,3 +1,5 @@
+//! What becomes of a submission, rule by rule.
+
 use rota_bus::Prefix;
 use rota_wire::headers::{ATTEMPT, ID, MSG_ID, PRIORITY, RECHECK, SUBMITTED, TIMEOUT};
 
