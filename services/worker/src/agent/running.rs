@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rota_bus::{Bus, Expect, Link, Message, StoreError, Stored};
+use rota_bus::{Bus, Link, StoreError, Stored};
 use rota_service::chain;
 use rota_wire::dispatch::{Assignment, Ending, Failure, Retry};
 use rota_wire::result::{FinalState, TaskResult};
@@ -174,12 +174,7 @@ impl Runner {
     }
 
     async fn send_result(&self, result: &TaskResult, output: Bytes) -> Result<Stored, StoreError> {
-        let message = Message {
-            subject: self.bus.subjects().result(&result.id),
-            headers: result.to_headers(),
-            payload: output,
-        };
-        let storing = self.bus.store(message, Expect::First).await?;
+        let storing = self.bus.store_result(result, output).await?;
         storing.done().await
     }
 
