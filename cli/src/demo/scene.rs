@@ -67,6 +67,14 @@ impl Scene {
                 self.lost.insert(worker);
                 return Some(told);
             }
+            Event::WorkerDied { worker, holding } => {
+                let told = format!(
+                    "the scheduler: {worker} has died; the {holding} tasks it held are redelivered"
+                );
+                self.workers.remove(&worker);
+                self.lost.insert(worker);
+                return Some(told);
+            }
             Event::WorkerJoined { worker, slots, .. } if !self.lost.is_empty() => {
                 return Some(format!("{worker} joins with {slots} slots"));
             }
@@ -78,6 +86,9 @@ impl Scene {
             | Event::DeadLettered { .. }
             | Event::Rejected { .. }
             | Event::Duplicate { .. }
+            | Event::WorkerReturned { .. }
+            | Event::KindWithdrawn { .. }
+            | Event::Reserved { .. }
             | Event::Counted(_) => {}
         }
         None
@@ -141,6 +152,7 @@ mod tests {
             },
             stage: Stage::Running,
             ran: Span::default(),
+            task: None,
         };
         Heartbeat {
             worker: WorkerId::parse(worker).unwrap(),
@@ -155,6 +167,8 @@ mod tests {
             seen: None,
             held: (0..running).map(held).collect(),
             machine: MachineLoad::default(),
+            withdrawn: Vec::new(),
+            dialect: rota_wire::Dialect::V2,
         }
     }
 

@@ -75,12 +75,20 @@ fn say_event(event: Event) {
             silent,
             holding,
         } => warn!(%worker, silent_ms = silent.ms(), holding, "worker lost"),
+        Event::WorkerDied { worker, holding } => warn!(%worker, holding, "worker died"),
+        Event::WorkerReturned { worker } => info!(%worker, "worker is there again"),
+        Event::KindWithdrawn {
+            worker,
+            kind,
+            reason,
+        } => warn!(%worker, %kind, reason = cut(&reason), "worker cannot run a kind any more"),
         Event::Counted(_) => {}
         Event::Redelivered { .. }
         | Event::Retrying { .. }
         | Event::DeadLettered { .. }
         | Event::Rejected { .. }
-        | Event::Duplicate { .. } => say_task_event(event),
+        | Event::Duplicate { .. }
+        | Event::Reserved { .. } => say_task_event(event),
     }
 }
 
@@ -118,12 +126,18 @@ fn say_task_event(event: Event) {
         } => warn!(%task, %kind, attempts, reason = cut(&reason), "dead letter"),
         Event::Rejected { task, reason } => warn!(%task, reason = cut(&reason), "rejected"),
         Event::Duplicate { task } => debug!(%task, "duplicate, not run again"),
+        Event::Reserved { task, kind, worker } => {
+            info!(%task, %kind, %worker, "has waited long: a worker is kept for it");
+        }
         Event::Leading { .. }
         | Event::Recovered { .. }
         | Event::WorkerJoined { .. }
         | Event::WorkerDraining { .. }
         | Event::WorkerLeft { .. }
         | Event::WorkerLost { .. }
+        | Event::WorkerDied { .. }
+        | Event::WorkerReturned { .. }
+        | Event::KindWithdrawn { .. }
         | Event::Counted(_) => {}
     }
 }

@@ -202,7 +202,9 @@ impl View {
             Event::Recovered { term, .. } => {
                 self.leadership.handle_sign(now, *term);
             }
-            Event::WorkerLost { worker, .. } => self.fleet.handle_told(worker),
+            Event::WorkerLost { worker, .. } | Event::WorkerDied { worker, .. } => {
+                self.fleet.handle_told(worker);
+            }
             Event::WorkerLeft { worker } => self.fleet.handle_left(now, worker),
             Event::Counted(counts) => {
                 if let Some(sign) = self.leadership.handle_sign(now, counts.term) {
@@ -217,7 +219,10 @@ impl View {
             | Event::Retrying { .. }
             | Event::DeadLettered { .. }
             | Event::Rejected { .. }
-            | Event::Duplicate { .. } => {}
+            | Event::Duplicate { .. }
+            | Event::WorkerReturned { .. }
+            | Event::KindWithdrawn { .. }
+            | Event::Reserved { .. } => {}
         }
         self.push(Line::Happened(event), lines);
     }

@@ -129,6 +129,7 @@ fn heartbeat(number: u64, running: u64) -> Heartbeat {
         },
         stage: Stage::Running,
         ran: Span::default(),
+        task: None,
     });
     Heartbeat {
         worker: worker(),
@@ -153,6 +154,8 @@ fn heartbeat(number: u64, running: u64) -> Heartbeat {
             memory_available_bytes: Some(590),
             ..MachineLoad::default()
         },
+        withdrawn: Vec::new(),
+        dialect: rota_wire::Dialect::V2,
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use rota_bus::{AckHandle, Bus, LaneReader, Message, SendError};
 use rota_scheduler_core::{Action, AssignFrame};
-use rota_wire::dispatch::{Assign, Assignment, Ending, Outcome};
+use rota_wire::dispatch::{Assign, Assignment, Ending, Input, Outcome};
 use rota_wire::fleet::{FrameMark, RollCall};
 use rota_wire::{Lane, Span, Term};
 use tracing::{debug, warn};
@@ -220,7 +220,8 @@ impl Executor {
                 estimate: placed.estimate,
                 submitted: task.submitted,
                 traceparent: task.options.traceparent.clone(),
-                input,
+                priority: Some(task.options.priority),
+                input: Input::Inline(input),
             });
         }
         let mark = FrameMark {
@@ -235,8 +236,10 @@ impl Executor {
             resumed,
             tasks: assignments,
         };
+        // Workers of the first release read no other.
+        let subject = self.bus.subjects().assign(&worker);
         self.bus
-            .send(Message::frame(self.bus.subjects().assign(&worker), &assign))
+            .send(Message::new(subject, assign.encode_v1()))
             .await
     }
 }

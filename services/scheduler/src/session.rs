@@ -286,7 +286,7 @@ impl Session {
                         };
                         self.decide(event, actions);
                     }
-                    Err(rejection) => self.refuse(&lane, delivery.seq, ack, &rejection, actions),
+                    Err(unreadable) => self.refuse(&lane, delivery.seq, ack, &unreadable, actions),
                 }
             }
             LaneEvent::PullEnded { lane, unused } => {
@@ -306,10 +306,10 @@ impl Session {
         lane: &Lane,
         seq: u64,
         ack: rota_bus::AckHandle,
-        rejection: &rota_wire::Rejection,
+        unreadable: &rota_wire::Unreadable,
         actions: &mut Vec<Action>,
     ) {
-        warn!(%lane, seq, %rejection, "not a task: taken off the queue");
+        warn!(%lane, seq, %unreadable, "not a task: taken off the queue");
         self.executor.keep(seq, ack, bytes::Bytes::new());
         actions.push(Action::Ack { seq });
         self.decide(

@@ -109,6 +109,16 @@ pub(crate) fn log(event: &Event) {
         }
         Event::Rejected { task, reason } => debug!(%task, reason, "submission rejected"),
         Event::Duplicate { task } => debug!(%task, "has its result or is here already, not run"),
+        Event::WorkerDied { worker, holding } => warn!(%worker, holding, "worker died"),
+        Event::WorkerReturned { worker } => info!(%worker, "worker is there again"),
+        Event::KindWithdrawn {
+            worker,
+            kind,
+            reason,
+        } => warn!(%worker, %kind, reason, "worker cannot run a kind any more"),
+        Event::Reserved { task, kind, worker } => {
+            info!(%task, %kind, %worker, "has waited long: a worker is kept for it");
+        }
         Event::Counted(_) => {}
     }
 }

@@ -118,7 +118,10 @@ impl Rules {
         };
         let mut task = match TaskSpec::from_ready(&lane.kind, arrival.headers) {
             Ok(task) => task,
-            Err(rejection) => return Decision::Discard(rejection),
+            Err(unreadable) => {
+                let rule = "written by this version of Rota";
+                return Decision::Discard(Rejection::new("message", &unreadable.to_string(), rule));
+            }
         };
         task.recheck = Recheck::MayHaveRun;
         // Each attempt is scheduled once, whoever is asked to do so how often.

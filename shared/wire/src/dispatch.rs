@@ -5,12 +5,14 @@
 //! scheduler ◄── Report { outcomes } ─────────────── worker   repeated until settled
 //! ```
 
+mod v1;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::fleet::FrameMark;
-use crate::frame::Frame;
-use crate::ids::{Holding, Kind, TaskId, WorkerId};
+use crate::frame::{Frame, FrameError};
+use crate::ids::{Holding, Kind, Priority, TaskId, WorkerId};
 use crate::span::{Micros, Span};
 
 /// Many decisions for one worker in one message.
@@ -49,13 +51,51 @@ pub struct Assignment {
     pub submitted: Micros,
     /// W3C trace context.
     pub traceparent: Option<String>,
-    /// The task's input, untouched.
-    pub input: Bytes,
+    /// The priority of its lane; not told by leaders of the first dialect.
+    pub priority: Option<Priority>,
+    /// The task's input.
+    pub input: Input,
+}
+
+/// Where a task's input is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Input {
+    /// Here, untouched.
+    Inline(Bytes),
+    /// In the message of ROTA_READY that the delivery names: whoever runs the task reads it there.
+    InStream {
+        /// Its size.
+        bytes: u64,
+    },
+}
+
+impl Input {
+    /// The size of the input.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Inline(bytes) => bytes.len() as u64,
+            Self::InStream { bytes } => *bytes,
+        }
+    }
 }
 
 impl Frame for Assign {
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
     const NAME: &'static str = "assign";
+
+    fn decode_older(version: u8, body: &[u8]) -> Option<Result<Self, FrameError>> {
+        v1::decode(version, body)
+    }
+}
+
+impl Assign {
+    /// As a frame for workers of the first dialect, which read inputs only inline. Assignments whose input
+    /// is not are left out; the worker's next heartbeat shows that they are missing.
+    #[must_use]
+    pub fn encode_v1(&self) -> Bytes {
+        v1::encode(self)
+    }
 }
 
 /// What became of attempts.

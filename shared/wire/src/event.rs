@@ -126,6 +126,36 @@ pub enum Event {
     },
     /// What a leader has counted since its term began.
     Counted(Counts),
+    /// A worker's process ended without a goodbye.
+    WorkerDied {
+        /// Who.
+        worker: WorkerId,
+        /// How many deliveries it held.
+        holding: u32,
+    },
+    /// A worker that was taken for lost is there again.
+    WorkerReturned {
+        /// Who.
+        worker: WorkerId,
+    },
+    /// A worker does not offer a kind any more that it was started with.
+    KindWithdrawn {
+        /// Who.
+        worker: WorkerId,
+        /// Which.
+        kind: Kind,
+        /// Why, in one sentence.
+        reason: String,
+    },
+    /// A task that asks for much has waited long: a worker is kept for it.
+    Reserved {
+        /// Which task.
+        task: TaskId,
+        /// Its kind.
+        kind: Kind,
+        /// Who.
+        worker: WorkerId,
+    },
 }
 
 /// Why a delivery goes to another worker.

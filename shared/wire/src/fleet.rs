@@ -1,10 +1,13 @@
-//! Frames about the fleet: a worker's heartbeat, and the roll call of a new leader.
+//! Frames about the fleet: a worker's heartbeat, its obituary, and the roll call of a new leader.
+
+mod v1;
 
 use serde::{Deserialize, Serialize};
 
 use crate::bounded;
-use crate::frame::Frame;
-use crate::ids::{Holding, Kind, Term, WorkerId};
+use crate::dialect::Dialect;
+use crate::frame::{Frame, FrameError};
+use crate::ids::{Holding, Kind, Lane, TaskId, Term, WorkerId};
 use crate::resources::{Label, Resources};
 use crate::span::{Micros, Span};
 
@@ -12,6 +15,8 @@ use crate::span::{Micros, Span};
 pub const KINDS_MAX: usize = 1_024;
 /// The most labels of one worker.
 pub const LABELS_MAX: usize = 64;
+/// The most deliveries that one worker holds, ended ones included.
+pub const HELD_MAX: usize = 65_536;
 
 /// What a worker says of itself, at each interval and at once when asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,10 +43,26 @@ pub struct Heartbeat {
     pub labels: Vec<Label>,
     /// The last assign frame that it has seen; nothing before the first.
     pub seen: Option<FrameMark>,
-    /// Every delivery that it was assigned and that is not settled yet.
+    /// Every delivery that it was assigned and that is not settled yet; at most [`HELD_MAX`].
+    #[serde(deserialize_with = "bounded::list::<_, _, HELD_MAX>")]
     pub held: Vec<Held>,
     /// The load of its machine.
     pub machine: MachineLoad,
+    /// Kinds that it was started with and does not offer now; at most [`KINDS_MAX`].
+    #[serde(deserialize_with = "bounded::list::<_, _, KINDS_MAX>")]
+    pub withdrawn: Vec<Withdrawn>,
+    /// What its sender reads and writes, told by the version of the frame.
+    #[serde(skip)]
+    pub dialect: Dialect,
+}
+
+/// A kind that a worker cannot run although it was told to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withdrawn {
+    /// Which.
+    pub kind: Kind,
+    /// Why, in one sentence.
+    pub reason: String,
 }
 
 /// Whether a worker takes tasks.
@@ -74,7 +95,7 @@ pub struct FrameMark {
 }
 
 /// One delivery that a worker holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     /// Which.
     pub holding: Holding,
@@ -82,6 +103,19 @@ pub struct Held {
     pub stage: Stage,
     /// How long the attempt has run so far, suspensions left out.
     pub ran: Span,
+    /// What it is; not told by workers, or about assignments, of the first dialect.
+    pub task: Option<HeldTask>,
+}
+
+/// Names the task of a delivery that is held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldTask {
+    /// Its id.
+    pub id: TaskId,
+    /// The lane from which it came.
+    pub lane: Lane,
+    /// Which attempt runs, from 1.
+    pub attempt: u32,
 }
 
 /// How far a held delivery is.
@@ -115,8 +149,36 @@ pub struct MachineLoad {
 }
 
 impl Frame for Heartbeat {
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
     const NAME: &'static str = "heartbeat";
+
+    fn decode_older(version: u8, body: &[u8]) -> Option<Result<Self, FrameError>> {
+        v1::decode(version, body)
+    }
+}
+
+impl Heartbeat {
+    /// As a frame for leaders that read this dialect. Those of the first are not told what is held by
+    /// name, nor what was withdrawn.
+    #[must_use]
+    pub fn encode_in(&self, dialect: Dialect) -> bytes::Bytes {
+        match dialect {
+            Dialect::V1 => v1::encode(self),
+            Dialect::V2 => crate::frame::encode(self),
+        }
+    }
+}
+
+/// The word of a worker's guardian that the worker's process has ended without a goodbye.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Obituary {
+    /// Who has died.
+    pub worker: WorkerId,
+}
+
+impl Frame for Obituary {
+    const VERSION: u8 = 1;
+    const NAME: &'static str = "obituary";
 }
 
 /// A new leader asks every worker for a heartbeat at once, and to report again what is not settled.

@@ -13,10 +13,15 @@ pub const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// A message between services.
 pub trait Frame: Serialize + DeserializeOwned {
-    /// The version that is written, and the only one that is read so far.
+    /// The newest version: the one that is written unless its reader is known to be older.
     const VERSION: u8;
     /// What errors call it.
     const NAME: &'static str;
+
+    /// Reads the body of an older version as what it means today; nothing for versions that never were.
+    fn decode_older(_version: u8, _body: &[u8]) -> Option<Result<Self, FrameError>> {
+        None
+    }
 }
 
 /// Why bytes are not a frame.
@@ -29,13 +34,13 @@ pub enum FrameError {
         frame: &'static str,
     },
     /// Written by a newer or a foreign program.
-    #[error("{frame}: version {found}, this program reads {known}")]
+    #[error("{frame}: version {found}, this program reads up to {known}")]
     Version {
         /// Which frame was expected.
         frame: &'static str,
         /// The version byte.
         found: u8,
-        /// The version that this program reads.
+        /// The newest version that this program reads.
         known: u8,
     },
     /// Over [`FRAME_BYTES_MAX`].
@@ -70,7 +75,12 @@ pub enum FrameError {
 /// If a frame's type cannot be written by postcard, which is a mistake in the type.
 #[must_use]
 pub fn encode<F: Frame>(frame: &F) -> Bytes {
-    let start = vec![F::VERSION];
+    encode_version(F::VERSION, frame)
+}
+
+/// Writes plain data as a frame of a version.
+pub(crate) fn encode_version<T: Serialize>(version: u8, frame: &T) -> Bytes {
+    let start = vec![version];
     let bytes = postcard::to_extend(frame, start).expect("frames are plain data of known length");
     Bytes::from(bytes)
 }
@@ -88,13 +98,21 @@ pub fn decode<F: Frame>(bytes: &[u8]) -> Result<F, FrameError> {
         });
     }
     let (&found, body) = bytes.split_first().ok_or(FrameError::Empty { frame })?;
-    if found != F::VERSION {
-        return Err(FrameError::Version {
-            frame,
-            found,
-            known: F::VERSION,
-        });
+    if found == F::VERSION {
+        return decode_body(frame, body);
     }
+    F::decode_older(found, body).unwrap_or(Err(FrameError::Version {
+        frame,
+        found,
+        known: F::VERSION,
+    }))
+}
+
+/// Reads what follows the version byte, all of it.
+pub(crate) fn decode_body<T: DeserializeOwned>(
+    frame: &'static str,
+    body: &[u8],
+) -> Result<T, FrameError> {
     let (value, rest) = postcard::take_from_bytes(body)
         .map_err(|source| FrameError::Malformed { frame, source })?;
     if rest.is_empty() {

@@ -35,6 +35,8 @@ pub const ID: &str = "Rota-Id";
 pub const SUBMITTED: &str = "Rota-Submitted";
 /// Which attempt a message of ROTA_READY stands for; absent means the first.
 pub const ATTEMPT: &str = "Rota-Attempt";
+/// On a message of ROTA_READY: the version of Rota's headers that its reader must know; absent means 1.
+pub const VERSION: &str = "Rota-Version";
 /// On a message of ROTA_READY: the task may have run before, look for a result first.
 pub const RECHECK: &str = "Rota-Recheck";
 /// How a task ended, on a result.

@@ -7,12 +7,13 @@
 //! ```text
 //! ids ── span ── resources ── headers   the vocabulary
 //!   └─ options ── task ── result  what people write and read
-//!   └─ frame ── fleet, dispatch, event   what the services say to each other
+//!   └─ dialect ── frame ── fleet, dispatch, event, memory   what the services say to each other
 //! ```
 //!
 //! What must hold: whatever bytes arrive, decoding returns an error and never panics.
 
 mod bounded;
+pub mod dialect;
 pub mod dispatch;
 pub mod event;
 pub mod explain;
@@ -20,15 +21,19 @@ pub mod fleet;
 pub mod frame;
 pub mod headers;
 pub mod ids;
+pub mod memory;
 pub mod options;
 pub mod resources;
 pub mod result;
 pub mod span;
 pub mod task;
 
+pub use dialect::Dialect;
+pub use dispatch::Input;
 pub use headers::Headers;
 pub use ids::{Delivery, Holding, Kind, Lane, Priority, TaskId, Term, WorkerId};
+pub use memory::Memory as LeaderMemory;
 pub use options::TaskOptions;
 pub use resources::{Cpu, Label, Memory, Resources};
 pub use span::{Micros, Span};
-pub use task::{Rejection, TaskSpec};
+pub use task::{Recheck, Rejection, TaskSpec, Unreadable};

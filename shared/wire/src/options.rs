@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::headers::{
     ATTEMPT, ATTEMPTS, BACKOFF, CPU, DURATION, Headers, ID, MEMORY, OWN_PREFIX, PRIORITY, RECHECK,
-    REQUIRES, SUBMITTED, TIMEOUT, TRACEPARENT,
+    REQUIRES, SUBMITTED, TIMEOUT, TRACEPARENT, VERSION,
 };
 use crate::ids::Priority;
 use crate::resources::{Label, REQUIRES_MAX, Resources};
@@ -20,7 +20,7 @@ pub const ATTEMPTS_MAX: u32 = 1_000;
 const OPTION_HEADERS: [&str; 8] = [
     PRIORITY, TIMEOUT, ATTEMPTS, BACKOFF, CPU, MEMORY, REQUIRES, DURATION,
 ];
-const OWN_READY_HEADERS: [&str; 4] = [ID, SUBMITTED, ATTEMPT, RECHECK];
+const OWN_READY_HEADERS: [&str; 5] = [ID, SUBMITTED, ATTEMPT, RECHECK, VERSION];
 
 /// What a submitter may ask for. [`Default`] gives what an absent header means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -206,18 +206,27 @@ impl TaskOptions {
     }
 }
 
-fn refuse_unknown(headers: &Headers, also: &[&str]) -> Result<(), Rejection> {
-    let own = |name: &str| {
+/// The first header of Rota's own on a message of ROTA_READY that this program does not know.
+pub(crate) fn unknown_on_ready(headers: &Headers) -> Option<(&str, &str)> {
+    own(headers).find(|(name, _)| !is_known(name, &OWN_READY_HEADERS))
+}
+
+fn own(headers: &Headers) -> impl Iterator<Item = (&str, &str)> {
+    headers.iter().filter(|(name, _)| {
         name.get(..OWN_PREFIX.len())
             .is_some_and(|start| start.eq_ignore_ascii_case(OWN_PREFIX))
-    };
+    })
+}
+
+fn is_known(name: &str, also: &[&str]) -> bool {
+    let mut known = OPTION_HEADERS.iter().chain(also);
+    known.any(|known| known.eq_ignore_ascii_case(name))
+}
+
+fn refuse_unknown(headers: &Headers, also: &[&str]) -> Result<(), Rejection> {
     let mut seen: Vec<&str> = Vec::new();
-    for (name, value) in headers.iter().filter(|(name, _)| own(name)) {
-        let known = OPTION_HEADERS
-            .iter()
-            .chain(also)
-            .any(|known| known.eq_ignore_ascii_case(name));
-        if !known {
+    for (name, value) in own(headers) {
+        if !is_known(name, also) {
             return Err(Rejection::new(
                 name,
                 value,

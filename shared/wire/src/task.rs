@@ -2,7 +2,7 @@
 //!
 //! The body is not here: it is the message's payload and passes through untouched.
 
-use crate::headers::{ATTEMPT, Headers, ID, MSG_ID, RECHECK, SUBMITTED};
+use crate::headers::{ATTEMPT, Headers, ID, MSG_ID, RECHECK, SUBMITTED, VERSION};
 use crate::ids::{Kind, Lane, TaskId};
 use crate::options::TaskOptions;
 use crate::span::Micros;
@@ -25,13 +25,36 @@ pub struct TaskSpec {
     pub options: TaskOptions,
 }
 
+/// The newest version of Rota's headers on a task's message that this program understands.
+pub const HEADERS_VERSION: u32 = 1;
+/// In `Rota-Recheck`: the id was chosen by a person.
+const NAMED: &str = "named";
+
 /// Whether a task may have run before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recheck {
     /// Its first message: nothing can have run it.
     Fresh,
-    /// Its id was chosen by a person, or its message was delivered before.
+    /// Its id was chosen by a person: an earlier submission may have had it, minutes ago.
+    Named,
+    /// Another message may have stood for it a moment ago.
     MayHaveRun,
+}
+
+/// Why a message of ROTA_READY, ROTA_SCHEDULE or ROTA_DEAD is not read as a task.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// A newer Rota wrote it, for one who knows this header or version.
+    #[error("written by a newer Rota: {header} `{value}` is not known here")]
+    Newer {
+        /// The header that is not known, or the one that says the version.
+        header: String,
+        /// Its value.
+        value: String,
+    },
+    /// Rota did not write it.
+    #[error("not written by Rota: {0}")]
+    Malformed(#[from] Rejection),
 }
 
 /// Why a submission was refused: the header, its value, and the rule that it breaks.
@@ -82,7 +105,7 @@ impl TaskSpec {
         let (id, recheck) = match headers.value(MSG_ID) {
             None => (numbered, Recheck::Fresh),
             Some(text) => match TaskId::chosen(text) {
-                Ok(id) => (id, Recheck::MayHaveRun),
+                Ok(id) => (id, Recheck::Named),
                 Err(error) => {
                     let rejection = Rejection::new(MSG_ID, text, error.rule);
                     return Err(Refused {
@@ -112,8 +135,19 @@ impl TaskSpec {
     /// Reads a message of ROTA_READY, ROTA_SCHEDULE or ROTA_DEAD.
     ///
     /// # Errors
-    /// The header that breaks a rule: such a message was not written by Rota.
-    pub fn from_ready(kind: &Kind, headers: &Headers) -> Result<Self, Rejection> {
+    /// [`Unreadable`]: it is of a newer Rota, and to be left to one; or not of Rota at all.
+    pub fn from_ready(kind: &Kind, headers: &Headers) -> Result<Self, Unreadable> {
+        refuse_newer(headers)?;
+        Ok(Self::read(kind, headers)?)
+    }
+
+    /// The id that a message names, whether or not the rest of it can be read.
+    #[must_use]
+    pub fn id_in(headers: &Headers) -> Option<TaskId> {
+        TaskId::parse(headers.value(ID)?).ok()
+    }
+
+    fn read(kind: &Kind, headers: &Headers) -> Result<Self, Rejection> {
         let text = |name| headers.value(name).unwrap_or_default();
         let id =
             TaskId::parse(text(ID)).map_err(|error| Rejection::new(ID, text(ID), error.rule))?;
@@ -129,6 +163,7 @@ impl TaskSpec {
         };
         let recheck = match headers.value(RECHECK) {
             None => Recheck::Fresh,
+            Some(NAMED) => Recheck::Named,
             Some(_) => Recheck::MayHaveRun,
         };
         let options = TaskOptions::from_ready(headers)?;
@@ -151,8 +186,10 @@ impl TaskSpec {
         if self.attempt > 1 {
             headers.push(ATTEMPT, self.attempt.to_string());
         }
-        if self.recheck == Recheck::MayHaveRun {
-            headers.push(RECHECK, "1");
+        match self.recheck {
+            Recheck::Fresh => {}
+            Recheck::Named => headers.push(RECHECK, NAMED),
+            Recheck::MayHaveRun => headers.push(RECHECK, "1"),
         }
         self.options.write(&mut headers);
         headers
@@ -165,6 +202,23 @@ impl TaskSpec {
             kind: self.kind.clone(),
             priority: self.options.priority,
         }
+    }
+}
+
+/// A header or version that this program does not know.
+fn refuse_newer(headers: &Headers) -> Result<(), Unreadable> {
+    let newer = |header: &str, value: &str| Unreadable::Newer {
+        header: header.to_owned(),
+        value: value[..value.floor_char_boundary(100)].to_owned(),
+    };
+    if let Some(text) = headers.value(VERSION)
+        && text.parse() != Ok(HEADERS_VERSION)
+    {
+        return Err(newer(VERSION, text));
+    }
+    match crate::options::unknown_on_ready(headers) {
+        Some((name, value)) => Err(newer(name, value)),
+        None => Ok(()),
     }
 }
 
@@ -208,6 +262,26 @@ mod tests {
     }
 
     #[test]
+    fn a_message_with_a_header_or_version_that_is_not_known_is_of_a_newer_rota() {
+        let given = headers(&[("Nats-Msg-Id", "report-1")]);
+        let task = TaskSpec::from_submission("report", &given, 1, Micros(7)).expect("good");
+        for (name, value) in [("Rota-Colour", "red"), (VERSION, "2"), (VERSION, "x")] {
+            let mut newer = task.to_headers();
+            newer.push(name, value);
+            let refused = TaskSpec::from_ready(&task.kind, &newer).expect_err("newer");
+            let expected = Unreadable::Newer {
+                header: name.to_owned(),
+                value: value.to_owned(),
+            };
+            assert_eq!(refused, expected);
+            assert_eq!(TaskSpec::id_in(&newer), Some(task.id.clone()));
+        }
+        let mut same = task.to_headers();
+        same.push(VERSION, "1");
+        assert_eq!(TaskSpec::from_ready(&task.kind, &same), Ok(task));
+    }
+
+    #[test]
     fn a_message_that_rota_did_not_write_is_refused() {
         let kind = Kind::parse("echo").expect("good");
         assert!(TaskSpec::from_ready(&kind, &Headers::new()).is_err());
@@ -216,9 +290,7 @@ mod tests {
             (SUBMITTED, "2026-11-23T08:00:00Z"),
             (ATTEMPT, "0"),
         ]);
-        assert_eq!(
-            TaskSpec::from_ready(&kind, &zero).expect_err("zero").header,
-            ATTEMPT
-        );
+        let refused = TaskSpec::from_ready(&kind, &zero).expect_err("zero");
+        assert!(matches!(refused, Unreadable::Malformed(rejection) if rejection.header == ATTEMPT));
     }
 }

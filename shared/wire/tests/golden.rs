@@ -10,18 +10,22 @@ mod samples {
     pub(crate) mod testdata;
 }
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
-use rota_wire::TaskSpec;
+use bytes::Bytes;
 use rota_wire::dispatch::{Assign, Report};
 use rota_wire::event::EventBatch;
-use rota_wire::fleet::{Heartbeat, RollCall};
+use rota_wire::fleet::{Heartbeat, Obituary, RollCall};
 use rota_wire::frame::{Frame, decode, encode};
+use rota_wire::memory::Memory;
 use rota_wire::result::TaskResult;
+use rota_wire::{Dialect, TaskSpec};
 use samples::frames::{self, Samples};
 use samples::testdata;
 
+const HEARTBEAT_V1: &str = "heartbeat.v1.hex";
+const ASSIGN_V1: &str = "assign.v1.hex";
 const READY: &str = "ready.headers";
 const RESULT: &str = "result.headers";
 
@@ -48,6 +52,38 @@ fn reports_are_written_and_read_as_ever() {
 #[test]
 fn event_batches_are_written_and_read_as_ever() {
     frames_are_golden(&frames::event_batches());
+}
+
+#[test]
+fn obituaries_are_written_and_read_as_ever() {
+    frames_are_golden(&frames::obituaries());
+}
+
+#[test]
+fn the_memory_of_a_leader_is_written_and_read_as_ever() {
+    frames_are_golden(&frames::memories());
+}
+
+#[test]
+fn heartbeats_of_the_first_release_are_read_and_written_for_it() {
+    let golden = older_are_golden(HEARTBEAT_V1, &frames::heartbeats_v1());
+    for (shape, newest) in frames::heartbeats() {
+        let read: Heartbeat = decode(&golden[shape]).expect("an older version is read");
+        assert_eq!(read.dialect, Dialect::V1, "{shape}");
+        assert_eq!(read.encode_in(Dialect::V1), golden[shape], "{shape}");
+        assert_eq!(read.held.len(), newest.held.len(), "{shape}");
+        assert!(read.held.iter().all(|held| held.task.is_none()), "{shape}");
+    }
+}
+
+#[test]
+fn assign_frames_of_the_first_release_are_read_and_written_for_it() {
+    let golden = older_are_golden(ASSIGN_V1, &frames::assigns_v1());
+    for (shape, newest) in frames::assigns() {
+        let read: Assign = decode(&golden[shape]).expect("an older version is read");
+        assert_eq!(read.encode_v1(), golden[shape], "{shape}");
+        assert_eq!(read.mark, newest.mark, "{shape}");
+    }
 }
 
 #[test]
@@ -87,6 +123,10 @@ fn no_golden_file_lies_unused() {
         file_of::<Assign>(),
         file_of::<Report>(),
         file_of::<EventBatch>(),
+        file_of::<Obituary>(),
+        file_of::<Memory>(),
+        HEARTBEAT_V1.to_owned(),
+        ASSIGN_V1.to_owned(),
         READY.to_owned(),
         RESULT.to_owned(),
     ]
@@ -114,6 +154,20 @@ fn frames_are_golden<F: Frame + PartialEq + Debug>(samples: &Samples<F>) {
         assert_eq!(bytes.first(), Some(&F::VERSION), "{shape}");
         assert_eq!(decode::<F>(&bytes).as_ref(), Ok(frame), "{shape}");
     }
+}
+
+fn older_are_golden(
+    file: &str,
+    samples: &[(&'static str, Bytes)],
+) -> BTreeMap<&'static str, Bytes> {
+    let hex = samples
+        .iter()
+        .map(|(shape, bytes)| (*shape, testdata::hex(bytes)));
+    let golden = testdata::compare(file, &hex.collect::<Vec<_>>());
+    let shapes = samples.iter().map(|(shape, _)| *shape);
+    shapes
+        .map(|shape| (shape, testdata::bytes(&golden[shape]).into()))
+        .collect()
 }
 
 /// Of one version: the next one gets a file of its own.

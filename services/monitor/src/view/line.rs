@@ -61,6 +61,8 @@ pub(crate) enum Sort {
     DeadLettered,
     Rejected,
     Duplicate,
+    Withdrawn,
+    Reserved,
 }
 
 impl Sort {
@@ -79,6 +81,8 @@ impl Sort {
             Self::DeadLettered => "dead letters",
             Self::Rejected => "rejected submissions",
             Self::Duplicate => "duplicates",
+            Self::Withdrawn => "kinds withdrawn by a worker",
+            Self::Reserved => "workers kept for a task",
         }
     }
 
@@ -86,7 +90,11 @@ impl Sort {
     pub(crate) const fn has_kind(self) -> bool {
         matches!(
             self,
-            Self::Redelivered | Self::Retrying | Self::DeadLettered
+            Self::Redelivered
+                | Self::Retrying
+                | Self::DeadLettered
+                | Self::Withdrawn
+                | Self::Reserved
         )
     }
 }
@@ -116,7 +124,10 @@ const fn sort_of(event: &Event) -> Option<(Sort, Option<&Kind>)> {
         Event::WorkerJoined { .. } => Some((Sort::Joined, None)),
         Event::WorkerDraining { .. } => Some((Sort::Draining, None)),
         Event::WorkerLeft { .. } => Some((Sort::Left, None)),
-        Event::WorkerLost { .. } => Some((Sort::Lost, None)),
+        Event::WorkerLost { .. } | Event::WorkerDied { .. } => Some((Sort::Lost, None)),
+        Event::WorkerReturned { .. } => Some((Sort::HeardAgain, None)),
+        Event::KindWithdrawn { kind, .. } => Some((Sort::Withdrawn, Some(kind))),
+        Event::Reserved { kind, .. } => Some((Sort::Reserved, Some(kind))),
         Event::Redelivered { kind, .. } => Some((Sort::Redelivered, Some(kind))),
         Event::Retrying { kind, .. } => Some((Sort::Retrying, Some(kind))),
         Event::DeadLettered { kind, .. } => Some((Sort::DeadLettered, Some(kind))),

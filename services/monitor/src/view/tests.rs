@@ -105,6 +105,8 @@ fn heartbeat(name: &str, number: u64) -> Heartbeat {
         seen: None,
         held: Vec::new(),
         machine: MachineLoad::default(),
+        withdrawn: Vec::new(),
+        dialect: rota_wire::Dialect::V2,
     }
 }
 
@@ -116,6 +118,7 @@ fn held(stage: Stage, count: u64) -> impl Iterator<Item = Held> {
         },
         stage,
         ran: Span::default(),
+        task: None,
     })
 }
 

@@ -209,6 +209,8 @@ fn heartbeat(number: u32, kind: &Kind) -> Heartbeat {
         seen: None,
         held: Vec::new(),
         machine: MachineLoad::default(),
+        withdrawn: Vec::new(),
+        dialect: rota_wire::Dialect::V2,
     }
 }
 

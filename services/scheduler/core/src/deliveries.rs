@@ -70,7 +70,7 @@ impl Scheduler {
             // It is here, so it is stored, although nobody has told us yet.
             self.stored(known, actions);
         }
-        let may_have_run = spec.recheck == Recheck::MayHaveRun
+        let may_have_run = spec.recheck != Recheck::Fresh
             || spec.attempt > 1
             || delivery.count > 1
             || left_by_earlier_terms;

@@ -106,7 +106,7 @@ impl Scheduler {
         let mut foreign = 0;
         for held in &heartbeat.held {
             theirs.insert(held.holding.delivery.seq);
-            if self.claimed(key, *held, actions) == Books::NotTheirs && held.stage == Stage::Running
+            if self.claimed(key, held, actions) == Books::NotTheirs && held.stage == Stage::Running
             {
                 foreign += 1;
             }
@@ -116,7 +116,7 @@ impl Scheduler {
     }
 
     /// One delivery that a worker says it holds.
-    fn claimed(&mut self, key: WorkerKey, held: Held, actions: &mut Vec<Action>) -> Books {
+    fn claimed(&mut self, key: WorkerKey, held: &Held, actions: &mut Vec<Action>) -> Books {
         let seq = held.holding.delivery.seq;
         if held.holding.term > self.term {
             // Of a server that is no more: its sequences mean other tasks here.
@@ -166,7 +166,7 @@ impl Scheduler {
 
     /// A worker that has seen our last order and does otherwise is told again: part of a frame may have
     /// come when the attempt was not there yet.
-    fn repeat_order(&mut self, hold: Hold, held: Held) {
+    fn repeat_order(&mut self, hold: Hold, held: &Held) {
         if hold.ordered > self.frames_seen(hold.worker) {
             return;
         }
@@ -340,7 +340,7 @@ impl Scheduler {
         self.give_back(seq, actions);
     }
 
-    fn revoke_running(&mut self, key: WorkerKey, held: Held) {
+    fn revoke_running(&mut self, key: WorkerKey, held: &Held) {
         if held.stage != Stage::Ended {
             self.revoke(key, held.holding);
         }

@@ -147,6 +147,7 @@ impl Rig {
             holding: placed.holding,
             stage: Stage::Running,
             ran: Span::default(),
+            task: None,
         }));
     }
 

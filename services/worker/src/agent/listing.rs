@@ -32,6 +32,7 @@ impl Agent {
                 holding,
                 stage,
                 ran,
+                task: None,
             }
         });
         listed.collect()

@@ -95,6 +95,8 @@ impl Pulse {
             seen,
             held,
             machine: MachineLoad::default(),
+            withdrawn: Vec::new(),
+            dialect: rota_wire::Dialect::V2,
         }
     }
 }

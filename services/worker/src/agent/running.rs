@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rota_bus::{Bus, Link, StoreError, Stored};
 use rota_service::chain;
-use rota_wire::dispatch::{Assignment, Ending, Failure, Retry};
+use rota_wire::dispatch::{Assignment, Ending, Failure, Input, Retry};
 use rota_wire::result::{FinalState, TaskResult};
 use rota_wire::{Micros, Span, TaskId, WorkerId};
 use tokio::sync::watch;
@@ -204,10 +204,17 @@ fn task_of(assignment: &Assignment) -> Task {
         id: assignment.id.to_string(),
         kind: assignment.kind.to_string(),
         attempt: assignment.attempt,
-        input: assignment.input.clone(),
+        input: inline(&assignment.input),
         time_limit: Some(assignment.timeout.duration()),
         traceparent: assignment.traceparent.clone(),
     })
+}
+
+fn inline(input: &Input) -> Bytes {
+    match input {
+        Input::Inline(bytes) => bytes.clone(),
+        Input::InStream { .. } => Bytes::new(),
+    }
 }
 
 fn log_end(assignment: &Assignment, ended: &Ended) {

@@ -254,7 +254,9 @@ impl Shell {
     async fn beat(&mut self, mut heartbeat: Heartbeat) {
         heartbeat.machine = self.machine.sample();
         let subject = self.bus.subjects().heartbeat(&self.worker);
-        self.send(Message::frame(subject, &heartbeat)).await;
+        // Leaders of the first release read no other.
+        let frame = heartbeat.encode_in(rota_wire::Dialect::V1);
+        self.send(Message::new(subject, frame)).await;
     }
 
     async fn send(&mut self, message: Message) {

@@ -431,6 +431,7 @@ fn a_heartbeat_comes_at_each_interval_counts_up_and_tells_the_newest_frame() {
             holding: held,
             stage,
             ran: Span::from_ms(500),
+            task: None,
         }]
     );
     assert_eq!(

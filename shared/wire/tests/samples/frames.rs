@@ -4,13 +4,16 @@
 //! each variant once. A new field breaks this file; a new variant breaks [`place`], which asks for it here.
 
 use bytes::Bytes;
-use rota_wire::dispatch::{Assign, Assignment, Ending, Failure, Outcome, Report, Retry};
+use rota_wire::dispatch::{Assign, Assignment, Ending, Failure, Input, Outcome, Report, Retry};
 use rota_wire::event::{Counts, Event, EventBatch, RedeliveryCause, TimedEvent};
 use rota_wire::fleet::{
-    FrameMark, Heartbeat, Held, KindCapacity, MachineLoad, RollCall, Stage, WorkerState,
+    FrameMark, Heartbeat, Held, HeldTask, KindCapacity, MachineLoad, Obituary, RollCall, Stage,
+    Withdrawn, WorkerState,
 };
+use rota_wire::memory::{KindDurations, LostWorker, Memory as LeaderMemory, TaskLosses};
 use rota_wire::{
-    Cpu, Delivery, Holding, Kind, Label, Memory, Micros, Resources, Span, TaskId, Term, WorkerId,
+    Cpu, Delivery, Dialect, Holding, Kind, Label, Lane, Memory, Micros, Priority, Resources, Span,
+    TaskId, Term, WorkerId,
 };
 
 const START: Micros = Micros(1_795_420_800_000_000);
@@ -33,7 +36,10 @@ pub(crate) fn heartbeats() -> Samples<Heartbeat> {
         seen: Some(mark(41)),
         held: vec![
             held(17, Stage::Running),
-            held(18, Stage::Ended),
+            Held {
+                task: None,
+                ..held(18, Stage::Ended)
+            },
             held(19, Stage::Suspended),
         ],
         machine: MachineLoad {
@@ -45,6 +51,11 @@ pub(crate) fn heartbeats() -> Samples<Heartbeat> {
             pressure_memory_permille: Some(0),
             pressure_io_permille: Some(1_000),
         },
+        withdrawn: vec![Withdrawn {
+            kind: kind("resize"),
+            reason: "could not start \"convert\": no such file".to_owned(),
+        }],
+        dialect: Dialect::V2,
     };
     let draining = Heartbeat {
         state: WorkerState::Draining,
@@ -57,6 +68,7 @@ pub(crate) fn heartbeats() -> Samples<Heartbeat> {
         seen: None,
         held: Vec::new(),
         machine: MachineLoad::default(),
+        withdrawn: Vec::new(),
         ..full.clone()
     };
     vec![("up", full), ("draining", draining), ("gone", gone)]
@@ -76,6 +88,11 @@ pub(crate) fn assigns() -> Samples<Assign> {
         tasks: vec![
             assignment("report-1", Some(TRACEPARENT)),
             assignment("19", None),
+            Assignment {
+                priority: None,
+                input: Input::InStream { bytes: 900_000 },
+                ..assignment("20", None)
+            },
         ],
     };
     let least = Assign {
@@ -87,6 +104,35 @@ pub(crate) fn assigns() -> Samples<Assign> {
         tasks: Vec::new(),
     };
     vec![("full", full), ("least", least)]
+}
+
+pub(crate) fn obituaries() -> Samples<Obituary> {
+    vec![("w1", Obituary { worker: worker() })]
+}
+
+pub(crate) fn memories() -> Samples<LeaderMemory> {
+    let full = LeaderMemory {
+        durations: vec![KindDurations {
+            kind: kind("report"),
+            runs: 300,
+            mean_us: 1_500_000,
+            buckets: vec![(80, 299), (95, 1)],
+        }],
+        losses: vec![TaskLosses {
+            task: task("report-1"),
+            workers: vec![
+                LostWorker {
+                    worker: worker(),
+                    ended: true,
+                },
+                LostWorker {
+                    worker: worker(),
+                    ended: false,
+                },
+            ],
+        }],
+    };
+    vec![("full", full), ("empty", LeaderMemory::default())]
 }
 
 pub(crate) fn reports() -> Samples<Report> {
@@ -111,8 +157,24 @@ pub(crate) fn reports() -> Samples<Report> {
     vec![("every ending", full)]
 }
 
+/// What the first release writes, and is written for it.
+pub(crate) fn heartbeats_v1() -> Vec<(&'static str, Bytes)> {
+    let samples = heartbeats().into_iter();
+    samples
+        .map(|(shape, heartbeat)| (shape, heartbeat.encode_in(Dialect::V1)))
+        .collect()
+}
+
+/// The same for assign frames.
+pub(crate) fn assigns_v1() -> Vec<(&'static str, Bytes)> {
+    let samples = assigns().into_iter();
+    samples
+        .map(|(shape, frame)| (shape, frame.encode_v1()))
+        .collect()
+}
+
 pub(crate) fn event_batches() -> Samples<EventBatch> {
-    let events = [fleet_events(), task_events()].concat();
+    let events = [fleet_events(), task_events(), later_events()].concat();
     for (index, event) in events.iter().enumerate() {
         assert!(place(event) <= index, "{event:?} is not in its place");
     }
@@ -145,6 +207,10 @@ const fn place(event: &Event) -> usize {
         Event::Rejected { .. } => 9,
         Event::Duplicate { .. } => 10,
         Event::Counted(_) => 11,
+        Event::WorkerDied { .. } => 12,
+        Event::WorkerReturned { .. } => 13,
+        Event::KindWithdrawn { .. } => 14,
+        Event::Reserved { .. } => 15,
     }
 }
 
@@ -219,6 +285,26 @@ fn task_events() -> Vec<Event> {
     ]
 }
 
+fn later_events() -> Vec<Event> {
+    vec![
+        Event::WorkerDied {
+            worker: worker(),
+            holding: 2,
+        },
+        Event::WorkerReturned { worker: worker() },
+        Event::KindWithdrawn {
+            worker: worker(),
+            kind: kind("resize"),
+            reason: "could not start \"convert\"".to_owned(),
+        },
+        Event::Reserved {
+            task: task("report-1"),
+            kind: kind("report"),
+            worker: worker(),
+        },
+    ]
+}
+
 fn assignment(id: &str, traceparent: Option<&str>) -> Assignment {
     Assignment {
         holding: holding(17),
@@ -229,7 +315,8 @@ fn assignment(id: &str, traceparent: Option<&str>) -> Assignment {
         estimate: traceparent.map(|_| Span::from_secs(90)),
         submitted: START,
         traceparent: traceparent.map(str::to_owned),
-        input: Bytes::from_static(b"\x00\xff input"),
+        priority: Some(Priority::MAX),
+        input: Input::Inline(Bytes::from_static(b"\x00\xff input")),
     }
 }
 
@@ -256,6 +343,14 @@ fn held(seq: u64, stage: Stage) -> Held {
         holding: holding(seq),
         stage,
         ran: Span::from_ms(250),
+        task: Some(HeldTask {
+            id: task("report-1"),
+            lane: Lane {
+                kind: kind("report"),
+                priority: Priority::MAX,
+            },
+            attempt: 2,
+        }),
     }
 }
 

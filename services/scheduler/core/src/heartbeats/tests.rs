@@ -281,6 +281,7 @@ fn running_deliveries_that_nobody_knows_of_are_revoked_and_fill_their_slots() {
         holding: holding(3, 77, 1),
         stage: Stage::Running,
         ran: Span::default(),
+        task: None,
     });
     rig.lose_frames = true;
     assert_eq!(revoked(&rig.beat("w1")), [("w1", 77)]);

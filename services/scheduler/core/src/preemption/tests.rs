@@ -342,7 +342,7 @@ fn an_order_that_a_worker_has_seen_and_not_followed_is_repeated() {
         term: TERM,
         number: 3,
     });
-    let held = rig.says("w1").held[0];
+    let held = rig.says("w1").held[0].clone();
     rig.says("w1").held.push(Held {
         holding: crate::rig::holding(TERM.0, 2, 1),
         ..held

@@ -86,6 +86,8 @@ pub(crate) fn heartbeat(name: &str, slots: u32, kinds: &[&str]) -> Heartbeat {
         seen: None,
         held: Vec::new(),
         machine: MachineLoad::default(),
+        withdrawn: Vec::new(),
+        dialect: rota_wire::Dialect::V2,
     }
 }
 
@@ -95,6 +97,7 @@ pub(crate) fn running(term: u64, seq: u64) -> Held {
         holding: holding(term, seq, 1),
         stage: Stage::Running,
         ran: Span::default(),
+        task: None,
     }
 }
 

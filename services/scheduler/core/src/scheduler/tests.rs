@@ -90,6 +90,7 @@ fn absurd_numbers_do_no_harm() {
             holding: holding(u64::MAX, u64::MAX, u32::MAX),
             stage: Stage::Running,
             ran: Span::default(),
+            task: None,
         })
         .collect();
     rig.workers.insert("w1".to_owned(), absurd);

@@ -204,6 +204,7 @@ impl ModelWorker {
                 Place::Ended(_) => Stage::Ended,
             },
             ran: Span::from_ms(taken.ran(now) / 1_000),
+            task: None,
         });
         Heartbeat {
             worker: self.id.clone(),
@@ -218,6 +219,8 @@ impl ModelWorker {
             seen: self.seen,
             held: held.collect(),
             machine: MachineLoad::default(),
+            withdrawn: Vec::new(),
+            dialect: rota_wire::Dialect::V2,
         }
     }
 

@@ -232,6 +232,7 @@ impl Machine {
             holding: ended.outcome.holding,
             stage: Stage::Ended,
             ran: ended.outcome.ran,
+            task: None,
         });
         Heartbeat {
             worker: self.id.clone(),
@@ -246,6 +247,8 @@ impl Machine {
             seen: self.seen,
             held: running.chain(ended).collect(),
             machine: self.load(),
+            withdrawn: Vec::new(),
+            dialect: rota_wire::Dialect::V2,
         }
     }
 
@@ -342,6 +345,7 @@ impl Attempt {
             holding: self.holding,
             stage,
             ran: span(self.ran + runs),
+            task: None,
         }
     }
 }
