@@ -35,6 +35,7 @@ impl World {
             credentials: None,
             name: "test".to_owned(),
             prefix: Prefix::default(),
+            inbox_prefix: None,
         });
         let bus = bus.await?;
         bus.ensure_streams(StreamOptions::default()).await?;
