@@ -83,7 +83,7 @@ impl World {
             .await?
             .done()
             .await?
-            .sequence)
+            .seq())
     }
 
     pub(crate) async fn state(&self, stream: StreamName) -> StreamState {
