@@ -7,8 +7,8 @@ use rota_wire::fleet::Stage;
 use rota_wire::task::Recheck;
 use rota_wire::{Delivery, Lane, Micros, TaskSpec};
 
-use crate::action::Action;
-use crate::event::Looked;
+use crate::action::{Action, Freshness};
+use crate::event::{Looked, PullEnd};
 use crate::scheduler::Scheduler;
 use crate::tasks::{Course, Hold, Settling, SettlingStep, Task, TaskState};
 
@@ -32,12 +32,25 @@ impl Scheduler {
         actions.push(Action::OpenLane { lane });
     }
 
-    pub(crate) fn pull_ended(&mut self, lane: &Lane, unused: u32) {
+    pub(crate) fn lane_found(&mut self, lane: Lane, actions: &mut Vec<Action>) {
+        if self.lanes.get_mut(&lane).is_none() {
+            actions.push(Action::OpenLane { lane });
+        }
+    }
+
+    pub(crate) fn lanes_listed(&mut self, lanes: Vec<Lane>, actions: &mut Vec<Action>) {
+        for lane in lanes {
+            self.lane_found(lane, actions);
+        }
+        self.recovery.lanes_listed = true;
+    }
+
+    pub(crate) fn pull_ended(&mut self, lane: &Lane, unused: u32, end: PullEnd) {
         if let Some(book) = self.lanes.get_mut(lane) {
             book.owed = book.owed.saturating_sub(unused);
             // The server had nothing to give, so nothing of earlier terms is left either. A pull that
             // brought something may have ended for its size.
-            if !book.came {
+            if !book.came && end == PullEnd::Nothing {
                 book.redeliveries_due = 0;
             }
             book.came = false;
@@ -147,6 +160,7 @@ impl Scheduler {
             actions.push(Action::LookUp {
                 seq,
                 task: task.spec.clone(),
+                freshness: Freshness::Latest,
             });
         } else {
             self.make_ready(seq);
@@ -215,7 +229,7 @@ impl Scheduler {
                     actions,
                 );
             }
-            Looked::Nothing => self.make_ready(seq),
+            Looked::Scheduled { .. } | Looked::Nothing => self.make_ready(seq),
         }
     }
 
@@ -294,6 +308,7 @@ impl Scheduler {
                 actions.push(Action::LookUp {
                     seq,
                     task: task.spec.clone(),
+                    freshness: Freshness::Latest,
                 });
             }
             TaskState::Settling(Settling { step, .. }) => {

@@ -281,6 +281,7 @@ fn assign(worker: WorkerId, outbox: Outbox) -> Action {
     } = outbox;
     Action::Assign(AssignFrame {
         worker,
+        dialect: rota_wire::Dialect::V1,
         number: frame,
         settled,
         revoked,

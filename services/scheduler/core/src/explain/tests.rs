@@ -163,7 +163,9 @@ fn a_new_leader_says_that_it_listens_and_an_unknown_task_has_no_explanation() {
     deliver(&mut rig, 1, "t1", |_| {});
     let told = explain(&rig, "t1");
     assert!(told.why.contains("begun to lead"), "{}", told.why);
-    rig.event(Event::LanesListed);
+    rig.event(Event::LanesListed {
+        lanes: vec![echo()],
+    });
     let stranger = TaskId::parse("stranger").expect("good");
     assert_eq!(rig.scheduler.explain(&stranger, rig.now), None);
     assert_eq!(

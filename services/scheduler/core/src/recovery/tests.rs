@@ -9,7 +9,7 @@ use crate::rig::{
     Rig, acked, delivered, echo, heartbeat, holding, lane, looked_up, nakked, placed, pulled,
     reported, revoked, running, settled, task, told,
 };
-use crate::{Action, Event, Looked, Options};
+use crate::{Action, Event, Looked, Options, PullEnd};
 
 const ROLL_CALL: Span = Span::from_secs(1);
 
@@ -17,7 +17,9 @@ const ROLL_CALL: Span = Span::from_secs(1);
 fn rig(unacked: u32, to: u64) -> Rig {
     let mut rig = Rig::recovering(Options::default(), &[]);
     rig.open_with(&echo(), unacked, to);
-    rig.event(Event::LanesListed);
+    rig.event(Event::LanesListed {
+        lanes: vec![echo()],
+    });
     rig
 }
 
@@ -182,6 +184,7 @@ fn a_lane_has_caught_up_when_the_server_had_nothing_more_to_give() {
     let ended = Event::PullEnded {
         lane: echo(),
         unused: 3,
+        end: PullEnd::Nothing,
     };
     assert_eq!(
         recovered(&rig.event(ended)),
@@ -207,6 +210,7 @@ fn a_pull_that_ended_at_its_most_bytes_does_not_mean_that_all_has_come() {
     let ended = Event::PullEnded {
         lane: echo(),
         unused: 2,
+        end: PullEnd::Cut,
     };
     let actions = rig.event(ended);
     assert_eq!((recovered(&actions), revoked(&actions)), (vec![], vec![]));
