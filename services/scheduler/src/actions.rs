@@ -153,6 +153,10 @@ impl Executor {
                 None => Ok(()),
             },
             Action::CloseLane { .. } | Action::FindLanes { .. } | Action::Probe { .. } => Ok(()),
+            Action::Refuse { worker, reason } => {
+                warn!(%worker, reason, "the worker is not heard");
+                Ok(())
+            }
             Action::LookUp { seq, task, .. } => {
                 self.errands.start(Errand::LookUp { seq, task });
                 Ok(())

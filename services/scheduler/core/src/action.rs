@@ -82,6 +82,13 @@ pub enum Action {
         /// Who.
         worker: WorkerId,
     },
+    /// Say that a worker is not heard, and why. Said once of each.
+    Refuse {
+        /// Who.
+        worker: WorkerId,
+        /// Why, in one sentence.
+        reason: String,
+    },
     /// Tell whoever watches.
     Tell(Told),
     /// Write down a task that has completed.

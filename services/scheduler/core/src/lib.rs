@@ -41,7 +41,10 @@ mod explain;
 mod fleet;
 mod heartbeats;
 mod lanes;
+mod lineage;
+mod losses;
 mod maps;
+mod opening;
 mod order;
 mod outcomes;
 mod preemption;
@@ -50,6 +53,7 @@ mod recovery;
 #[cfg(test)]
 mod rig;
 mod tasks;
+mod unserved;
 mod waiting;
 
 pub use action::{Action, AssignFrame, Freshness, Placed};

@@ -12,12 +12,12 @@ use rota_wire::{Lane, Micros, Span, TaskSpec, Term, WorkerId};
 
 use crate::{Action, AssignFrame, Beginning, Event, Looked, Options, Scheduler};
 pub(crate) use reading::{
-    acked, buried, frames, looked_up, nakked, placed, pulled, resumed, revoked, settled,
-    stored_retries, suspended, told,
+    acked, buried, closed, frames, looked_up, nakked, opened, placed, probed, pulled, resumed,
+    revoked, settled, sought, stored_retries, suspended, told,
 };
 pub(crate) use samples::{
     amount, delivered, echo, failed, handed_back, heartbeat, holding, lane, reported, running,
-    task, task_in, worker,
+    running_in, task, task_in, worker,
 };
 
 mod reading;

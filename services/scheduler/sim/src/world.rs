@@ -354,7 +354,8 @@ impl<'a> World<'a> {
             | Action::Record { .. }
             | Action::FindLanes { .. }
             | Action::CloseLane { .. }
-            | Action::Probe { .. } => {}
+            | Action::Probe { .. }
+            | Action::Refuse { .. } => {}
             Action::OpenLane { lane } => unreachable!("lane {lane} was never told to be gone"),
             Action::StoreRetry { seq, .. } => unreachable!("attempt of {seq} was not told to fail"),
         }
@@ -430,8 +431,10 @@ fn options(setup: &Setup) -> Options {
     let missed = patience.div_ceil(interval(setup).min(INTERVAL_MAX));
     Options {
         missed_heartbeats_max: u32::try_from(missed).unwrap_or(u32::MAX),
-        // Nobody listens.
+        // Nobody listens, and lanes cost nothing here.
         count_every: Span::from_secs(24 * 3_600),
+        lane_idle: Span::from_secs(24 * 3_600),
+        lane_unserved: Span::from_secs(24 * 3_600),
         ..setup.core.clone()
     }
 }

@@ -170,6 +170,7 @@ impl Judge {
             | Action::CloseLane { .. }
             | Action::FindLanes { .. }
             | Action::Probe { .. }
+            | Action::Refuse { .. }
             | Action::Pull { .. }
             | Action::Record { .. } => Ok(()),
             Action::Assign(frame) => self.assign(now, frame),

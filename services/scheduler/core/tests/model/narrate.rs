@@ -94,6 +94,7 @@ pub(crate) fn action(action: &Action) -> String {
         Action::CloseLane { lane } => format!("close {lane}"),
         Action::FindLanes { kind } => format!("find lanes of {kind}"),
         Action::Probe { worker } => format!("probe {worker}"),
+        Action::Refuse { worker, reason } => format!("refuse {worker}: {reason}"),
         Action::LookUp {
             seq,
             task,

@@ -276,6 +276,7 @@ impl World {
             Action::Ack { seq } => self.answer(seq, LaneStream::ack),
             Action::Nak { seq } => self.answer(seq, LaneStream::nak),
             Action::CloseLane { .. } | Action::FindLanes { .. } | Action::Probe { .. } => {}
+            Action::Refuse { .. } => {}
             Action::LookUp { seq, task, .. } => self.look_ups.push_back((seq, task.id.clone())),
             Action::StoreRetry { seq, task, wait } => {
                 let what = What::Retry(task, wait);
