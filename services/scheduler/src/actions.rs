@@ -152,7 +152,12 @@ impl Executor {
                 Some(kept) => self.bus.nak(&kept.ack).await,
                 None => Ok(()),
             },
-            Action::LookUp { seq, task } => {
+            Action::CloseLane { .. } | Action::FindLanes { .. } | Action::Probe { .. } => Ok(()),
+            Action::Refuse { worker, reason } => {
+                warn!(%worker, reason, "the worker is not heard");
+                Ok(())
+            }
+            Action::LookUp { seq, task, .. } => {
                 self.errands.start(Errand::LookUp { seq, task });
                 Ok(())
             }
@@ -193,6 +198,7 @@ impl Executor {
     async fn assign(&mut self, frame: AssignFrame) -> Result<(), SendError> {
         let AssignFrame {
             worker,
+            dialect: _,
             number,
             settled,
             revoked,

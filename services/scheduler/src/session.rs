@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rota_bus::{Bus, LaneError, LaneEvent, LaneReader, Link, Received, SendError, Subscription};
-use rota_scheduler_core::{Action, Event, Options, Scheduler};
+use rota_scheduler_core::{Action, Beginning, Event, Options, PullEnd, Scheduler};
 use rota_wire::dispatch::Report;
 use rota_wire::fleet::Heartbeat;
 use rota_wire::frame::{self, Frame};
@@ -127,14 +127,14 @@ impl Session {
         }
         let mut actions = Vec::new();
         let now = Micros::now();
-        let core = Scheduler::new(
-            self.options.clone(),
-            self.term,
-            now.0,
+        let beginning = Beginning {
+            term: self.term,
+            seed: now.0,
             now,
-            known,
-            &mut actions,
-        );
+            expected: known,
+            memory: None,
+        };
+        let core = Scheduler::new(self.options.clone(), beginning, &mut actions);
         self.core = Some(core);
         self.executor.start(Errand::FindLanes);
         self.executor
@@ -243,7 +243,8 @@ impl Session {
                     self.executor.open(lane);
                 }
                 // Those found first are opened first: that all are open is told after them.
-                self.executor.start(Errand::Tell(Event::LanesListed));
+                self.executor
+                    .start(Errand::Tell(Event::LanesListed { lanes: Vec::new() }));
             }
             ErrandEnd::LaneOpened(lane, opened) => {
                 lanes.add(lane.clone());
@@ -290,7 +291,8 @@ impl Session {
                 }
             }
             LaneEvent::PullEnded { lane, unused } => {
-                self.decide(Event::PullEnded { lane, unused }, actions);
+                let end = PullEnd::Nothing;
+                self.decide(Event::PullEnded { lane, unused, end }, actions);
             }
             LaneEvent::Gone { lane } => {
                 warn!(%lane, "the lane's consumer is gone, making it again");
@@ -316,6 +318,7 @@ impl Session {
             Event::PullEnded {
                 lane: lane.clone(),
                 unused: 1,
+                end: PullEnd::Cut,
             },
             actions,
         );
