@@ -7,11 +7,13 @@
 //! - An attempt ends soon after the command's own process has ended, whoever still holds a pipe.
 //! - Memory is bounded: by the output limit, and by fixed sizes for stderr.
 //!
-//! Not guaranteed: a process that leaves the group (`setsid`) is not found again.
+//! Not guaranteed: a process that leaves the group (`setsid`) is left alone while the worker lives; when the
+//! worker dies, its guardian ends that one too.
 
 mod exit;
 mod group;
 mod pipes;
+pub(crate) mod processes;
 mod stderr;
 
 use std::collections::BTreeMap;
@@ -22,6 +24,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
+use rota_wire::WorkerId;
 use rustix::process::Signal;
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -30,11 +33,13 @@ use tracing::debug;
 use crate::attempt::control::AttemptControl;
 use crate::attempt::{Attempt, Cause, supervise};
 use crate::ended::{Ended, Verdict};
+use crate::guardian::WORKER_ID;
 use crate::handler::registry::Limits;
 use crate::handler::task::Task;
 use exit::exit_of;
 use group::Group;
 use pipes::{Pipes, Pumped};
+use processes::Processes;
 
 /// How long the pipes are read on after the command's process has ended. Its group is dead by
 /// then, so they close at once unless a process that left the group holds them.
@@ -44,7 +49,7 @@ const PIPES_CLOSE_MAX: Duration = Duration::from_millis(500);
 ///
 /// It inherits the worker's environment but for `ROTA_*`, `NATS_*` and `TRACEPARENT`: these are
 /// the worker's own affairs, credentials among them. It is told `ROTA_TASK_ID`, `ROTA_KIND`,
-/// `ROTA_ATTEMPT`, and, where there is one, `ROTA_DEADLINE` (RFC 3339) and `TRACEPARENT`.
+/// `ROTA_ATTEMPT`, `ROTA_WORKER_ID`, and, where there is one, `ROTA_DEADLINE` (RFC 3339) and `TRACEPARENT`.
 ///
 /// Exit 0 completes the task; 65 (`EX_DATAERR`) fails it for good; anything else, a signal or the
 /// time limit is a failed attempt that may be retried.
@@ -72,8 +77,10 @@ impl CommandHandler {
         task: &Task,
         limits: &Limits,
         control: &AttemptControl,
+        processes: &Processes,
     ) -> Ended {
-        let mut attempt = match CommandAttempt::start(&mut self.command(task), task, limits) {
+        let mut command = self.command(task, processes.worker());
+        let mut attempt = match CommandAttempt::start(&mut command, task, limits, processes) {
             Ok(attempt) => attempt,
             Err(error) => return self.not_started(&error),
         };
@@ -96,7 +103,7 @@ impl CommandHandler {
         }
     }
 
-    fn command(&self, task: &Task) -> Command {
+    fn command(&self, task: &Task, worker: Option<&WorkerId>) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.args);
         for name in std::env::vars_os()
@@ -105,7 +112,7 @@ impl CommandHandler {
         {
             command.env_remove(name);
         }
-        command.envs(&self.env).envs(environment(task));
+        command.envs(&self.env).envs(environment(task, worker));
         if let Some(dir) = &self.working_dir {
             command.current_dir(dir);
         }
@@ -127,8 +134,13 @@ impl CommandHandler {
 }
 
 impl CommandAttempt {
-    fn start(command: &mut Command, task: &Task, limits: &Limits) -> io::Result<Self> {
-        let (group, pipes) = Group::spawn(command)?;
+    fn start(
+        command: &mut Command,
+        task: &Task,
+        limits: &Limits,
+        processes: &Processes,
+    ) -> io::Result<Self> {
+        let (group, pipes) = Group::spawn(command, processes)?;
         Ok(Self {
             group,
             pipes: Pipes::new(pipes, task, limits.output_bytes_max),
@@ -180,7 +192,10 @@ impl Attempt for CommandAttempt {
 }
 
 /// What a command is told about its task.
-fn environment(task: &Task) -> impl Iterator<Item = (&'static str, String)> {
+fn environment(
+    task: &Task,
+    worker: Option<&WorkerId>,
+) -> impl Iterator<Item = (&'static str, String)> {
     let always = [
         ("ROTA_TASK_ID", task.id().to_owned()),
         ("ROTA_KIND", task.kind().to_owned()),
@@ -192,7 +207,9 @@ fn environment(task: &Task) -> impl Iterator<Item = (&'static str, String)> {
     let traceparent = task
         .traceparent()
         .map(|trace| ("TRACEPARENT", trace.to_owned()));
-    always.into_iter().chain(deadline).chain(traceparent)
+    let worker = worker.map(|worker| (WORKER_ID, worker.to_string()));
+    let always = always.into_iter().chain(worker);
+    always.chain(deadline).chain(traceparent)
 }
 
 /// Variables of the worker that are none of a command's business.

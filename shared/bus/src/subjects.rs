@@ -4,7 +4,7 @@
 //! people    <p>.submit.<kind>  <p>.result.<id>
 //! streams   <p>.ready.<kind>.<priority>  <p>.schedule.retry.<id>  <p>.due.<kind>.<priority>
 //!           <p>.dead.<kind>  <p>.events.<service>
-//! services  <p>.worker.<id>.{heartbeat,report,assign}  <p>.scheduler.roll
+//! services  <p>.worker.<id>.{heartbeat,report,assign,died}  <p>.scheduler.roll
 //!           <p>.scheduler.lane.<kind>.<priority>  <p>.leader.<holder>
 //! ```
 
@@ -236,6 +236,18 @@ impl Subjects {
     #[must_use]
     pub fn reports(&self) -> Subject {
         self.under("worker.*.report")
+    }
+
+    /// Where the guardian of a worker's process tells that it has ended.
+    #[must_use]
+    pub fn died(&self, worker: &WorkerId) -> Subject {
+        self.under(format_args!("worker.{worker}.died"))
+    }
+
+    /// All such words.
+    #[must_use]
+    pub fn obituaries(&self) -> Subject {
+        self.under("worker.*.died")
     }
 
     /// A new leader's call to all workers.

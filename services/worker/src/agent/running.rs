@@ -20,6 +20,7 @@ use tracing::{debug, info, warn};
 use super::AttemptEnd;
 use super::throttle::Throttle;
 use crate::attempt::control::AttemptControl;
+use crate::command::processes::Processes;
 use crate::ended::{Ended, Exit, Verdict};
 use crate::handler::registry::Registry;
 use crate::handler::task::{Task, TaskParts};
@@ -34,6 +35,7 @@ pub(crate) struct Runner {
     bus: Bus,
     worker: WorkerId,
     registry: Registry,
+    processes: Processes,
     store_trouble: Mutex<Throttle>,
 }
 
@@ -47,12 +49,18 @@ struct Times {
 
 impl Runner {
     /// Outputs are cut off at what the server can store, whatever a handler allows.
-    pub(crate) fn new(bus: Bus, worker: WorkerId, registry: &Registry) -> Self {
+    pub(crate) fn new(
+        bus: Bus,
+        worker: WorkerId,
+        registry: &Registry,
+        processes: Processes,
+    ) -> Self {
         let registry = registry.with_output_limit(bus.body_bytes_max());
         Self {
             bus,
             worker,
             registry,
+            processes,
             store_trouble: Mutex::default(),
         }
     }
@@ -66,7 +74,8 @@ impl Runner {
         let entry = self.registry.entry(&assignment.kind);
         let entry = entry.expect("only kinds of the registry are given a slot");
         let started = Micros::now();
-        let ended = crate::attempt::run(entry, task_of(&assignment), control).await;
+        let task = task_of(&assignment);
+        let ended = crate::attempt::run_among(entry, task, control, &self.processes).await;
         let times = Times {
             started,
             finished: Micros::now(),

@@ -32,6 +32,7 @@ pub struct WorkerBuilder {
     memory: Option<String>,
     labels: Vec<String>,
     registry: Registry,
+    guarded: bool,
     log: Option<LogOptions>,
     fault: Option<BuildError>,
 }
@@ -50,6 +51,7 @@ impl WorkerBuilder {
             memory: None,
             labels: Vec::new(),
             registry: Registry::new(),
+            guarded: true,
             log: None,
             fault: None,
         }
@@ -154,6 +156,13 @@ impl WorkerBuilder {
         self
     }
 
+    /// Starts no guardian for the worker. It has one otherwise if the program's `main` begins with
+    /// [`Worker::from_args`] or [`guardian_entry`](crate::guardian_entry).
+    pub fn without_guardian(mut self) -> Self {
+        self.guarded = false;
+        self
+    }
+
     /// Handles a kind with a Rust function.
     pub fn handler(self, kind: &str, handler: impl Handler) -> Self {
         self.entry(kind, Entry::function(handler))
@@ -217,6 +226,7 @@ impl WorkerBuilder {
                 .collect::<Result<_, _>>()
                 .map_err(BuildError::Label)?,
             registry: self.registry,
+            guarded: self.guarded,
             log: self.log,
         })
     }

@@ -137,7 +137,7 @@ async fn a_suspended_command_gives_its_slot_away_burns_no_time_limit_and_ends_wh
 
     let suspended = |beat: &Heartbeat| {
         let held = beat.held.iter().find(|held| held.holding == holding(1, 1));
-        held.filter(|held| held.stage == Stage::Suspended).copied()
+        held.filter(|held| held.stage == Stage::Suspended).cloned()
     };
     let first = scheduler
         .wait_for_beat(|beat| suspended(beat).is_some())
