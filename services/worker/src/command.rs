@@ -12,6 +12,7 @@
 
 mod exit;
 mod group;
+pub(crate) mod look;
 mod pipes;
 pub(crate) mod processes;
 mod stderr;
@@ -25,14 +26,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rota_wire::WorkerId;
+use rustix::io::Errno;
 use rustix::process::Signal;
 use tokio::process::Command;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use crate::attempt::control::AttemptControl;
 use crate::attempt::{Attempt, Cause, supervise};
-use crate::ended::{Ended, Verdict};
+use crate::ended::{Blame, Ended, Verdict};
 use crate::guardian::WORKER_ID;
 use crate::handler::registry::Limits;
 use crate::handler::task::Task;
@@ -45,11 +47,24 @@ use processes::Processes;
 /// then, so they close at once unless a process that left the group holds them.
 const PIPES_CLOSE_MAX: Duration = Duration::from_millis(500);
 
+/// The pauses before a command is started again that the machine had no room for; then it is handed back.
+const START_PAUSES: [Duration; 4] = [
+    Duration::from_millis(50),
+    Duration::from_millis(200),
+    Duration::from_millis(750),
+    Duration::from_millis(1500),
+];
+/// A W3C trace context has 55 bytes; later versions may have some more.
+const TRACE_BYTES_MAX: usize = 256;
+
 /// A command that handles the tasks of one kind.
 ///
 /// It inherits the worker's environment but for `ROTA_*`, `NATS_*` and `TRACEPARENT`: these are
 /// the worker's own affairs, credentials among them. It is told `ROTA_TASK_ID`, `ROTA_KIND`,
 /// `ROTA_ATTEMPT`, `ROTA_WORKER_ID`, and, where there is one, `ROTA_DEADLINE` (RFC 3339) and `TRACEPARENT`.
+///
+/// A command that cannot be started at all has not run: no attempt is used up, and the worker does not offer
+/// its kind until it can be started again.
 ///
 /// Exit 0 completes the task; 65 (`EX_DATAERR`) fails it for good; anything else, a signal or the
 /// time limit is a failed attempt that may be retried.
@@ -79,10 +94,9 @@ impl CommandHandler {
         control: &AttemptControl,
         processes: &Processes,
     ) -> Ended {
-        let mut command = self.command(task, processes.worker());
-        let mut attempt = match CommandAttempt::start(&mut command, task, limits, processes) {
+        let mut attempt = match self.start(task, limits, control, processes).await {
             Ok(attempt) => attempt,
-            Err(error) => return self.not_started(&error),
+            Err(verdict) => return Ended::unstarted(verdict),
         };
         let supervised = supervise(&mut attempt, limits, control).await;
         let (output, stderr_tail) = attempt.finish().await;
@@ -100,6 +114,34 @@ impl CommandHandler {
             exit,
             stderr_tail,
             ran: supervised.ran,
+        }
+    }
+
+    /// What the machine lacks it may have in a moment.
+    async fn start(
+        &self,
+        task: &Task,
+        limits: &Limits,
+        control: &AttemptControl,
+        processes: &Processes,
+    ) -> Result<CommandAttempt, Verdict> {
+        let mut pauses = START_PAUSES.into_iter();
+        loop {
+            let mut command = self.command(task, processes.worker());
+            let error = match CommandAttempt::start(&mut command, task, limits, processes) {
+                Ok(attempt) => return Ok(attempt),
+                Err(error) => error,
+            };
+            let pause = pauses.next().filter(|_| is_of_the_machine(&error));
+            let Some(pause) = pause else {
+                return Err(self.not_started(&error));
+            };
+            debug!(%error, ?pause, "no process now, trying again");
+            tokio::select! {
+                biased;
+                () = control.stopped() => return Err(Verdict::Stopped),
+                () = sleep(pause) => {}
+            }
         }
     }
 
@@ -123,13 +165,18 @@ impl CommandHandler {
         command
     }
 
-    fn not_started(&self, error: &io::Error) -> Ended {
+    fn not_started(&self, error: &io::Error) -> Verdict {
         let place = match &self.working_dir {
             Some(dir) => format!(" in {}", dir.display()),
             None => String::new(),
         };
+        let blame = if is_of_the_machine(error) {
+            Blame::Machine
+        } else {
+            Blame::Handler
+        };
         let reason = format!("could not start {:?}{place}: {error}", self.program);
-        Ended::unstarted(Verdict::retry(reason))
+        Verdict::not_started(blame, reason)
     }
 }
 
@@ -191,6 +238,22 @@ impl Attempt for CommandAttempt {
     }
 }
 
+/// Whether the machine is short of something, or the program is just being replaced. All else is wrong
+/// with the handler itself: nothing of a task has a part in whether its command starts.
+fn is_of_the_machine(error: &io::Error) -> bool {
+    let short = [
+        Errno::AGAIN,
+        Errno::NOMEM,
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::TXTBSY,
+        Errno::INTR,
+        Errno::IO,
+        Errno::NOSPC,
+    ];
+    Errno::from_io_error(error).is_some_and(|error| short.contains(&error))
+}
+
 /// What a command is told about its task.
 fn environment(
     task: &Task,
@@ -206,10 +269,17 @@ fn environment(
         .map(|deadline| ("ROTA_DEADLINE", deadline.to_string()));
     let traceparent = task
         .traceparent()
+        .filter(|trace| is_trace(trace))
         .map(|trace| ("TRACEPARENT", trace.to_owned()));
     let worker = worker.map(|worker| (WORKER_ID, worker.to_string()));
     let always = always.into_iter().chain(worker);
     always.chain(deadline).chain(traceparent)
+}
+
+/// Whether a submitted text is fit to be a variable. One that is not must not keep the command from
+/// starting: all workers would then withdraw the kind.
+fn is_trace(text: &str) -> bool {
+    text.len() <= TRACE_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Variables of the worker that are none of a command's business.

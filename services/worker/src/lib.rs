@@ -91,7 +91,7 @@ pub use attempt::run as run_attempt;
 pub use builtin::builtins;
 pub use command::CommandHandler;
 pub use config::{ConfigError, Fault, load};
-pub use ended::{Ended, Exit, Retry, Verdict};
+pub use ended::{Blame, Ended, Exit, Retry, Verdict};
 pub use guardian::guardian_entry;
 pub use handler::failure::Failure;
 pub use handler::registry::{Entry, HandlerKind, Limits, Registry, RegistryError};

@@ -2,6 +2,7 @@
 
 mod properties;
 mod standstill;
+mod withdrawing;
 
 use bytes::Bytes;
 use rota_wire::dispatch::{Failure, Input, Retry};

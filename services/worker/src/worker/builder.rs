@@ -201,6 +201,10 @@ impl WorkerBuilder {
         if self.registry.is_empty() {
             return Err(BuildError::NoKinds);
         }
+        let unfit = unfit(&self.registry);
+        if !unfit.is_empty() {
+            return Err(BuildError::CannotStart(unfit));
+        }
         let (kinds, labels) = (self.registry.iter().count(), self.labels.len());
         if kinds > KINDS_MAX {
             return Err(BuildError::Kinds(kinds));
@@ -258,6 +262,15 @@ impl WorkerBuilder {
 pub(super) fn cores() -> u32 {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     u32::try_from(cores).map_or(SLOTS_MAX, |cores| cores.min(SLOTS_MAX))
+}
+
+/// Each kind that cannot be started, and why.
+fn unfit(registry: &Registry) -> Vec<String> {
+    let told = registry.iter().flat_map(|(kind, entry)| {
+        let unfit = entry.look().into_iter();
+        unfit.map(move |why| format!("kind {kind}: {why}"))
+    });
+    told.collect()
 }
 
 /// What was said, and for the rest what the machine has.
