@@ -8,7 +8,8 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use rota_wire::{Headers, Micros};
 
-use crate::connect::{Bus, NETWORK_LIMIT};
+use crate::connect::Bus;
+use crate::limit::{Cause, within};
 use crate::streams::StreamName;
 
 /// A submission that its submitter neither passed on nor gave back within this time goes to another.
@@ -38,13 +39,7 @@ pub enum FeedError {
         /// Which.
         consumer: &'static str,
         /// Why.
-        source: async_nats::Error,
-    },
-    /// The server does not answer.
-    #[error("opening consumer {consumer}: no answer within 5s")]
-    TimedOut {
-        /// Which.
-        consumer: &'static str,
+        source: Cause,
     },
     /// A read failed; the feed is to be opened again.
     #[error("reading consumer {consumer}")]
@@ -52,7 +47,7 @@ pub enum FeedError {
         /// Which.
         consumer: &'static str,
         /// Why.
-        source: async_nats::Error,
+        source: Cause,
     },
 }
 
@@ -104,26 +99,21 @@ impl Bus {
         };
         let stream = self.subjects().stream(stream.part());
         // A message over the limit of a pull would never be delivered.
-        let bytes_max = BATCH_BYTES.max(2 * self.client.server_info().max_payload);
+        let bytes_max = BATCH_BYTES.max(2 * self.payload_max());
         let opening = async {
-            let consumer = self
-                .jetstream
-                .create_consumer_on_stream(config, stream)
-                .await?;
+            let creating = self.jetstream().create_consumer_on_stream(config, stream);
+            let consumer = creating.await?;
             let messages = consumer
                 .stream()
                 .max_messages_per_batch(BATCH)
                 .max_bytes_per_batch(bytes_max)
                 .expires(Duration::from_secs(10));
-            Ok(messages
-                .heartbeat(Duration::from_secs(3))
-                .messages()
-                .await?)
+            let messages = messages.heartbeat(Duration::from_secs(3)).messages();
+            Ok::<_, Cause>(messages.await?)
         };
-        match tokio::time::timeout(NETWORK_LIMIT, opening).await {
-            Ok(Ok(messages)) => Ok(Feed { consumer, messages }),
-            Ok(Err(source)) => Err(FeedError::Open { consumer, source }),
-            Err(_) => Err(FeedError::TimedOut { consumer }),
+        match within(opening).await {
+            Ok(messages) => Ok(Feed { consumer, messages }),
+            Err(source) => Err(FeedError::Open { consumer, source }),
         }
     }
 }
@@ -143,7 +133,7 @@ impl Feed {
 }
 
 impl FeedMessage {
-    fn try_new(inner: JsMessage) -> Result<Self, async_nats::Error> {
+    fn try_new(inner: JsMessage) -> Result<Self, Cause> {
         let (sequence, deliveries, stored) = {
             let info = inner.info()?;
             let micros = u64::try_from(info.published.unix_timestamp_nanos() / 1_000).unwrap_or(0);
@@ -169,16 +159,15 @@ impl FeedMessage {
     ///
     /// # Errors
     /// When the connection takes no more.
-    pub async fn ack(&self) -> Result<(), async_nats::Error> {
-        tokio::time::timeout(NETWORK_LIMIT, self.inner.ack()).await?
+    pub async fn ack(&self) -> Result<(), Cause> {
+        within(self.inner.ack()).await
     }
 
     /// It cannot be passed on now: it comes again after a pause.
     ///
     /// # Errors
     /// When the connection takes no more.
-    pub async fn give_back(&self, pause: Duration) -> Result<(), async_nats::Error> {
-        let nak = self.inner.ack_with(AckKind::Nak(Some(pause)));
-        tokio::time::timeout(NETWORK_LIMIT, nak).await?
+    pub async fn give_back(&self, pause: Duration) -> Result<(), Cause> {
+        within(self.inner.ack_with(AckKind::Nak(Some(pause)))).await
     }
 }

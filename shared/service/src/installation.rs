@@ -60,6 +60,7 @@ impl Installation {
             credentials: self.connect.creds.clone(),
             name: format!("rota-{name}"),
             prefix: Prefix::parse(&self.connect.prefix)?,
+            inbox_prefix: None,
         };
         Ok(Bus::connect(options).await?)
     }

@@ -44,7 +44,7 @@ async fn a_good_submission_lies_in_its_lane_with_its_body_untouched() -> Result<
 
     let lanes = world.bus.lanes().await?;
     assert_eq!(lanes, [lane("report", 8)]);
-    let task = world.bus.ready_message(1).await?;
+    let task = world.bus.ready_message(1).await?.context("gone")?;
     assert_eq!(task.payload, body);
     assert_eq!(task.headers.value(ID), Some("report-1"));
     assert_eq!(task.headers.value(PRIORITY), Some("8"));
@@ -165,7 +165,7 @@ async fn many_submissions_keep_their_order_and_none_is_lost() -> Result<()> {
     world.until_stored(StreamName::Ready, MANY).await;
     world.until_empty(StreamName::Intake).await;
     for number in 1..=MANY {
-        let task = world.bus.ready_message(number).await?;
+        let task = world.bus.ready_message(number).await?.context("gone")?;
         let text = number.to_string();
         assert_eq!(task.payload, text);
         assert_eq!(task.headers.value(ID), Some(text.as_str()));
@@ -187,7 +187,7 @@ async fn what_a_submitter_left_without_an_ack_comes_again_and_is_marked() -> Res
 
     let submitter = world.submitter(None);
     world.until_stored(StreamName::Ready, 1).await;
-    let task = world.bus.ready_message(1).await?;
+    let task = world.bus.ready_message(1).await?.context("gone")?;
     assert_eq!(task.headers.value(ID), Some("1"));
     assert_eq!(task.headers.value(RECHECK), Some("1"));
     world.until_empty(StreamName::Intake).await;
@@ -222,7 +222,7 @@ async fn an_attempt_that_falls_due_twice_is_ready_once_and_junk_is_cleared_away(
     world.until_empty(StreamName::Schedule).await;
     assert_eq!(world.state(StreamName::Ready).await.messages, 2);
     for (sequence, attempt) in [(1, "2"), (2, "3")] {
-        let task = world.bus.ready_message(sequence).await?;
+        let task = world.bus.ready_message(sequence).await?.context("gone")?;
         assert_eq!(task.headers.value(ATTEMPT), Some(attempt));
         assert_eq!(task.headers.value(RECHECK), Some("1"));
         assert_eq!(task.payload, "again");

@@ -35,6 +35,7 @@ impl World {
             credentials: None,
             name: "test".to_owned(),
             prefix: Prefix::default(),
+            inbox_prefix: None,
         });
         let bus = bus.await?;
         bus.ensure_streams(StreamOptions::default()).await?;
@@ -82,7 +83,7 @@ impl World {
             .await?
             .done()
             .await?
-            .sequence)
+            .seq())
     }
 
     pub(crate) async fn state(&self, stream: StreamName) -> StreamState {
