@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 const MESSAGES_MAX: usize = 1_000;
 /// Bytes of their bodies. One message is taken in any case.
 const BYTES_MAX: usize = 32 * 1024 * 1024;
-/// Warnings about messages given back, and summaries, come no more often than this.
+/// Summaries come no more often than this.
 const SAY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How a message was settled.
@@ -44,7 +44,6 @@ pub(crate) struct Window {
     tally: Tally,
     said: Tally,
     summary_at: Instant,
-    warning_at: Instant,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -66,7 +65,6 @@ impl Window {
             tally: Tally::default(),
             said: Tally::default(),
             summary_at: now + SAY_INTERVAL,
-            warning_at: now,
         }
     }
 
@@ -135,10 +133,7 @@ impl Window {
             Settled::GivenBack { .. } => &mut self.tally.given_back,
         };
         *count += 1;
-        if let Settled::GivenBack { error } = settled
-            && now >= self.warning_at
-        {
-            self.warning_at = now + SAY_INTERVAL;
+        if let Settled::GivenBack { error } = settled {
             let given_back = self.tally.given_back;
             warn!(
                 part = self.part,

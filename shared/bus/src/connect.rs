@@ -447,7 +447,11 @@ pub(crate) fn arrived(messages: &mut Subscriber) -> Option<async_nats::Message> 
 fn note(event: &Event, changes: &watch::Sender<Link>) {
     match event {
         Event::Connected => {
-            info!("connected to nats-server");
+            // Said differently, so that it is not taken for a repetition of the first.
+            match changes.borrow().breaks {
+                0 => info!("connected to nats-server"),
+                breaks => info!(breaks, "connected to nats-server again"),
+            }
             changes.send_modify(|link| link.up = true);
         }
         Event::Disconnected => {
