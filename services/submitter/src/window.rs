@@ -26,8 +26,10 @@ pub(crate) enum Settled {
     Passed,
     /// Its refusal lies in the results.
     Rejected,
-    /// It was nothing of ours.
-    Discarded,
+    /// It was no task: it is a dead letter now.
+    Buried,
+    /// A newer submitter is to read it.
+    Left,
     /// It comes again later.
     GivenBack {
         /// Why.
@@ -50,7 +52,8 @@ pub(crate) struct Window {
 struct Tally {
     passed: u64,
     rejected: u64,
-    discarded: u64,
+    buried: u64,
+    left: u64,
     given_back: u64,
 }
 
@@ -129,7 +132,8 @@ impl Window {
         let count = match settled {
             Settled::Passed => &mut self.tally.passed,
             Settled::Rejected => &mut self.tally.rejected,
-            Settled::Discarded => &mut self.tally.discarded,
+            Settled::Buried => &mut self.tally.buried,
+            Settled::Left => &mut self.tally.left,
             Settled::GivenBack { .. } => &mut self.tally.given_back,
         };
         *count += 1;
@@ -152,12 +156,13 @@ impl fmt::Display for Tally {
         let Self {
             passed,
             rejected,
-            discarded,
+            buried,
+            left,
             given_back,
         } = self;
         write!(
             f,
-            "{passed} passed, {rejected} rejected, {discarded} discarded, {given_back} given back"
+            "{passed} passed, {rejected} rejected, {buried} buried, {left} left, {given_back} given back"
         )
     }
 }

@@ -12,11 +12,13 @@ use crate::connect::{Bus, NETWORK_LIMIT};
 use crate::streams::StreamName;
 
 /// A submission that its submitter neither passed on nor gave back within this time goes to another.
-const ACK_WAIT: Duration = Duration::from_secs(10);
+pub const FEED_ACK_WAIT: Duration = Duration::from_secs(10);
 /// Submissions that all submitters together may have in hand.
 const IN_HAND_MAX: i64 = 8 * 1024;
 /// Submissions that one submitter asks for at a time.
 const BATCH: usize = 1_000;
+/// Submissions that can wait here to be read: it asks anew when half of them are read.
+pub const FEED_WAITING_MAX: usize = 2 * BATCH;
 /// And so many bytes, if the server's largest message is not larger: what waits here is memory.
 const BATCH_BYTES: usize = 32 * 1024 * 1024;
 
@@ -97,7 +99,7 @@ impl Bus {
         let config = pull::Config {
             durable_name: Some(consumer.to_owned()),
             ack_policy: AckPolicy::Explicit,
-            ack_wait: ACK_WAIT,
+            ack_wait: FEED_ACK_WAIT,
             max_ack_pending: IN_HAND_MAX,
             filter_subject: filter.to_string(),
             ..pull::Config::default()
@@ -171,6 +173,15 @@ impl FeedMessage {
     /// When the connection takes no more.
     pub async fn ack(&self) -> Result<(), async_nats::Error> {
         tokio::time::timeout(NETWORK_LIMIT, self.inner.ack()).await?
+    }
+
+    /// It is still in hand: the time after which another gets it begins anew. Sent, not confirmed.
+    ///
+    /// # Errors
+    /// When the connection takes no more.
+    pub async fn renew(&self) -> Result<(), async_nats::Error> {
+        let renewal = self.inner.ack_with(AckKind::Progress);
+        tokio::time::timeout(NETWORK_LIMIT, renewal).await?
     }
 
     /// It cannot be passed on now: it comes again after a pause.

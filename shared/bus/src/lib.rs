@@ -14,11 +14,13 @@
 //! tasks     storing retries, dead letters and results
 //! results   reading results
 //! inspect   sizes and ages, for those who watch
+//! census    how many kinds wait, for who lets them in
 //! events    telling what happened, in batches
 //! ```
 //!
 //! What must hold: every wait on the network has a limit.
 
+mod census;
 mod connect;
 mod events;
 mod feed;
@@ -35,7 +37,7 @@ mod tasks;
 
 pub use connect::{Bus, BusOptions, ConnectError, Link, RequestError, SendError, Subscription};
 pub use events::EventSender;
-pub use feed::{Feed, FeedError, FeedMessage, FeedSource};
+pub use feed::{FEED_ACK_WAIT, FEED_WAITING_MAX, Feed, FeedError, FeedMessage, FeedSource};
 pub use inspect::{InspectError, LaneState, StreamState};
 pub use lanes::{
     AckHandle, Delivered, LaneError, LaneEvent, LaneReader, Opened, PULL_LIFETIME, Pulled,

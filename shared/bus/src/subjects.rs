@@ -139,6 +139,11 @@ impl Subjects {
         self.under(format_args!("ready.{lane}"))
     }
 
+    /// The queues of a kind, of all priorities.
+    pub(crate) fn ready_of(&self, kind: &Kind) -> Subject {
+        self.under(format_args!("ready.{kind}.*"))
+    }
+
     /// All lanes.
     #[must_use]
     pub fn all_ready(&self) -> Subject {

@@ -46,6 +46,11 @@ impl World {
     }
 
     pub(crate) fn submitter(&self, body_max: Option<usize>) -> Submitter {
+        self.submitter_of(body_max, 10_000)
+    }
+
+    /// One that lets so many kinds wait.
+    pub(crate) fn submitter_of(&self, body_max: Option<usize>, kinds_max: usize) -> Submitter {
         let connect = ConnectOptions {
             nats: vec![self.server.url().parse().expect("an address")],
             ..ConnectOptions::default()
@@ -57,6 +62,7 @@ impl World {
         let args = Args {
             installation,
             body_max,
+            kinds_max,
         };
         let shutdown = Shutdown::new();
         let run = rota_submitter::run(args, shutdown.clone());
