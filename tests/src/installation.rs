@@ -60,6 +60,7 @@ impl Installation {
             credentials: None,
             name: "end-to-end test".to_owned(),
             prefix: Prefix::default(),
+            inbox_prefix: None,
         });
         let bus = bus.await.expect("the server has just answered");
         let streams = bus.ensure_streams(StreamOptions::default()).await;

@@ -87,6 +87,7 @@ async fn bus(server: &NatsServer) -> Bus {
         credentials: None,
         name: "test".to_owned(),
         prefix: Prefix::default(),
+        inbox_prefix: None,
     };
     let bus = Bus::connect(options).await.unwrap();
     bus.ensure_streams(StreamOptions::default()).await.unwrap();
@@ -276,9 +277,9 @@ async fn what_a_scheduler_was_given_waits_no_more() {
         store(&bus, bus.subjects().ready(&lane)).await;
     }
     monitor.line_with(&["waiting echo 3 (oldest "]).await;
-    bus.open_lane(&lane).await.unwrap();
+    let opened = bus.open_lane(&lane).await.unwrap();
     let mut reader = bus.lane_reader().await.unwrap();
-    reader.add(lane.clone());
+    reader.add(lane.clone(), &opened);
     reader.pull(&lane, 2).await.unwrap();
     monitor.line_with(&["waiting echo 1 (oldest "]).await;
     reader.pull(&lane, 1).await.unwrap();

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use rota_bus::{Bus, EventSender, FeedMessage, Message, StoreError, Stored, Storing};
+use rota_bus::{Bus, EventSender, FeedMessage, Message, Settlement, StoreError, Stored, Storing};
 use rota_service::chain;
 use rota_wire::event::Event;
 use rota_wire::result::TaskResult;
@@ -114,13 +114,13 @@ impl Settler {
     /// tasks of one kind may overtake each other.
     async fn pass_if_waiting(&self, message: FeedMessage, passing: Passing) -> Settled {
         let kind = &passing.task.kind;
-        match self.bus.is_kind_waiting(kind).await {
-            Ok(true) => {
+        match self.bus.lanes_of(kind).await {
+            Ok(lanes) if !lanes.is_empty() => {
                 self.gate().let_in(kind, Instant::now());
                 let (sent, under_way) = self.send(message, passing).await;
                 self.pass(sent, under_way).await
             }
-            Ok(false) => {
+            Ok(_) => {
                 let kinds_max = self.gate().kinds_max();
                 warn!(%kind, kinds_max, "refused a kind: as many as may wait do");
                 let refusal = Refusal::of_kind(&passing.task, kinds_max);
@@ -158,14 +158,16 @@ impl Settler {
             entry,
         } = under_way;
         match (done(sent).await, entry) {
-            (Ok(stored), Entry::Asks) if stored.duplicate => {
+            (Ok(Stored::Duplicate { seq: ready_seq }), Entry::Asks) => {
                 // It was sent without an id, so nothing is known of what stands for it.
-                let (seq, ready_seq) = (message.sequence, stored.sequence);
+                let seq = message.sequence;
                 error!(task = %task.id, seq, ready_seq, "a submission was taken for another message");
                 self.return_to(message, "taken for another message").await
             }
-            // A duplicate that was named by its place in the stream is this very message, which is there.
-            (Ok(_), _) => self.ack(message, Settled::Passed).await,
+            // What has its name from its place in the stream is a duplicate only of itself: it is there.
+            (Ok(Stored::New { .. }), _) | (Ok(Stored::Duplicate { .. }), Entry::Returns) => {
+                self.ack(message, Settled::Passed).await
+            }
             (Err(StoreError::TooLarge { .. }), _) => {
                 let rule = "smaller: the server takes no message of this size";
                 let refusal = Refusal::of_body(&task, message.payload.len(), rule);
@@ -176,9 +178,9 @@ impl Settler {
     }
 
     async fn reject(&self, message: FeedMessage, refusal: Refusal) -> Settled {
-        match self.tell(&refusal.result(Micros::now())).await {
+        match self.settle(&refusal.result(Micros::now())).await {
             Ok(told) => {
-                if told == Told::Now {
+                if told == Settlement::Stored {
                     let (task, reason) = (refusal.id, refusal.rejection.to_string());
                     debug!(%task, reason, "rejected");
                     self.events.tell(Event::Rejected { task, reason });
@@ -213,7 +215,7 @@ impl Settler {
             return self.give_back(message, &error).await;
         }
         if let Some(result) = burial.result(Micros::now()) {
-            if let Err(error) = self.tell(&result).await {
+            if let Err(error) = self.settle(&result).await {
                 return self.give_back(message, &error).await;
             }
             self.events.tell(Event::DeadLettered {
@@ -236,13 +238,9 @@ impl Settler {
         Settled::Left
     }
 
-    /// Stores a result, unless the task has one.
-    async fn tell(&self, result: &TaskResult) -> Result<Told, StoreError> {
-        match done(self.bus.store_result(result, Bytes::new()).await).await {
-            Ok(_) => Ok(Told::Now),
-            Err(StoreError::NotFirst { .. }) => Ok(Told::Before),
-            Err(error) => Err(error),
-        }
+    /// Stores a result, unless the task has one: this one, stored before its ack was lost, or another.
+    async fn settle(&self, result: &TaskResult) -> Result<Settlement, StoreError> {
+        self.bus.settle_result(result, Bytes::new()).await
     }
 
     async fn ack(&self, message: FeedMessage, settled: Settled) -> Settled {
@@ -289,14 +287,6 @@ impl Settler {
             }
         }
     }
-}
-
-/// Whether a result is the one that was just stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
-    Now,
-    /// The task had its result: this one, stored before its ack was lost, or another.
-    Before,
 }
 
 async fn done(sent: Result<Storing, StoreError>) -> Result<Stored, StoreError> {

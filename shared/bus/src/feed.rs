@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, pull};
+use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::{AckKind, Message as JsMessage};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use rota_wire::{Headers, Micros};
 
-use crate::connect::{Bus, NETWORK_LIMIT};
+use crate::connect::Bus;
+use crate::limit::{Cause, within};
 use crate::streams::StreamName;
+use crate::subjects::{Subject, Subjects};
 
 /// A submission that its submitter neither passed on nor gave back within this time goes to another.
 pub const FEED_ACK_WAIT: Duration = Duration::from_secs(10);
@@ -40,13 +43,7 @@ pub enum FeedError {
         /// Which.
         consumer: &'static str,
         /// Why.
-        source: async_nats::Error,
-    },
-    /// The server does not answer.
-    #[error("opening consumer {consumer}: no answer within 5s")]
-    TimedOut {
-        /// Which.
-        consumer: &'static str,
+        source: Cause,
     },
     /// A read failed; the feed is to be opened again.
     #[error("reading consumer {consumer}")]
@@ -54,7 +51,7 @@ pub enum FeedError {
         /// Which.
         consumer: &'static str,
         /// Why.
-        source: async_nats::Error,
+        source: Cause,
     },
 }
 
@@ -79,7 +76,38 @@ pub struct FeedMessage {
     pub deliveries: u32,
     /// When the stream stored it.
     pub stored: Micros,
-    inner: JsMessage,
+    origin: Origin,
+}
+
+/// How a message came here, and so how it is answered.
+#[derive(Debug)]
+enum Origin {
+    Delivered(JsMessage),
+    /// It was read from its stream. Nobody waits for an answer.
+    Found {
+        bus: Bus,
+        stream: String,
+    },
+}
+
+impl FeedSource {
+    pub(crate) const fn consumer(self) -> &'static str {
+        "submitter"
+    }
+
+    pub(crate) const fn stream(self) -> StreamName {
+        match self {
+            Self::Submissions => StreamName::Intake,
+            Self::Due => StreamName::Schedule,
+        }
+    }
+
+    pub(crate) fn subject(self, subjects: &Subjects) -> Subject {
+        match self {
+            Self::Submissions => subjects.submissions(),
+            Self::Due => subjects.all_due(),
+        }
+    }
 }
 
 impl Bus {
@@ -88,44 +116,32 @@ impl Bus {
     /// # Errors
     /// [`FeedError`] when the server refuses or does not answer.
     pub async fn feed(&self, source: FeedSource) -> Result<Feed, FeedError> {
-        let (consumer, stream, filter) = match source {
-            FeedSource::Submissions => (
-                "submitter",
-                StreamName::Intake,
-                self.subjects().submissions(),
-            ),
-            FeedSource::Due => ("submitter", StreamName::Schedule, self.subjects().all_due()),
-        };
+        let consumer = source.consumer();
         let config = pull::Config {
             durable_name: Some(consumer.to_owned()),
             ack_policy: AckPolicy::Explicit,
             ack_wait: FEED_ACK_WAIT,
             max_ack_pending: IN_HAND_MAX,
-            filter_subject: filter.to_string(),
+            filter_subject: source.subject(self.subjects()).to_string(),
             ..pull::Config::default()
         };
-        let stream = self.subjects().stream(stream.part());
+        let stream = self.subjects().stream(source.stream().part());
         // A message over the limit of a pull would never be delivered.
-        let bytes_max = BATCH_BYTES.max(2 * self.client.server_info().max_payload);
+        let bytes_max = BATCH_BYTES.max(2 * self.payload_max());
         let opening = async {
-            let consumer = self
-                .jetstream
-                .create_consumer_on_stream(config, stream)
-                .await?;
+            let creating = self.jetstream().create_consumer_on_stream(config, stream);
+            let consumer = creating.await?;
             let messages = consumer
                 .stream()
                 .max_messages_per_batch(BATCH)
                 .max_bytes_per_batch(bytes_max)
                 .expires(Duration::from_secs(10));
-            Ok(messages
-                .heartbeat(Duration::from_secs(3))
-                .messages()
-                .await?)
+            let messages = messages.heartbeat(Duration::from_secs(3)).messages();
+            Ok::<_, Cause>(messages.await?)
         };
-        match tokio::time::timeout(NETWORK_LIMIT, opening).await {
-            Ok(Ok(messages)) => Ok(Feed { consumer, messages }),
-            Ok(Err(source)) => Err(FeedError::Open { consumer, source }),
-            Err(_) => Err(FeedError::TimedOut { consumer }),
+        match within(opening).await {
+            Ok(messages) => Ok(Feed { consumer, messages }),
+            Err(source) => Err(FeedError::Open { consumer, source }),
         }
     }
 }
@@ -145,7 +161,7 @@ impl Feed {
 }
 
 impl FeedMessage {
-    fn try_new(inner: JsMessage) -> Result<Self, async_nats::Error> {
+    fn try_new(inner: JsMessage) -> Result<Self, Cause> {
         let (sequence, deliveries, stored) = {
             let info = inner.info()?;
             let micros = u64::try_from(info.published.unix_timestamp_nanos() / 1_000).unwrap_or(0);
@@ -162,8 +178,21 @@ impl FeedMessage {
             sequence,
             deliveries,
             stored,
-            inner,
+            origin: Origin::Delivered(inner),
         })
+    }
+
+    pub(crate) fn found(bus: Bus, stream: String, message: StreamMessage, stored: Micros) -> Self {
+        Self {
+            subject: message.subject.to_string(),
+            headers: crate::headers::from_map(Some(&message.headers)),
+            payload: message.payload,
+            sequence: message.sequence,
+            // How often, nobody knows any more; but it may have been.
+            deliveries: 2,
+            stored,
+            origin: Origin::Found { bus, stream },
+        }
     }
 
     /// It is passed on: the stream may forget it. Sent, not confirmed; if it gets lost, the message comes
@@ -171,25 +200,33 @@ impl FeedMessage {
     ///
     /// # Errors
     /// When the connection takes no more.
-    pub async fn ack(&self) -> Result<(), async_nats::Error> {
-        tokio::time::timeout(NETWORK_LIMIT, self.inner.ack()).await?
+    pub async fn ack(&self) -> Result<(), Cause> {
+        match &self.origin {
+            Origin::Delivered(message) => within(message.ack()).await,
+            Origin::Found { bus, stream } => Ok(bus.delete_message(stream, self.sequence).await?),
+        }
     }
 
     /// It is still in hand: the time after which another gets it begins anew. Sent, not confirmed.
     ///
     /// # Errors
     /// When the connection takes no more.
-    pub async fn renew(&self) -> Result<(), async_nats::Error> {
-        let renewal = self.inner.ack_with(AckKind::Progress);
-        tokio::time::timeout(NETWORK_LIMIT, renewal).await?
+    pub async fn renew(&self) -> Result<(), Cause> {
+        self.answer(AckKind::Progress).await
     }
 
     /// It cannot be passed on now: it comes again after a pause.
     ///
     /// # Errors
     /// When the connection takes no more.
-    pub async fn give_back(&self, pause: Duration) -> Result<(), async_nats::Error> {
-        let nak = self.inner.ack_with(AckKind::Nak(Some(pause)));
-        tokio::time::timeout(NETWORK_LIMIT, nak).await?
+    pub async fn give_back(&self, pause: Duration) -> Result<(), Cause> {
+        self.answer(AckKind::Nak(Some(pause))).await
+    }
+
+    async fn answer(&self, answer: AckKind) -> Result<(), Cause> {
+        match &self.origin {
+            Origin::Delivered(message) => within(message.ack_with(answer)).await,
+            Origin::Found { .. } => Ok(()),
+        }
     }
 }

@@ -48,7 +48,7 @@ async fn a_good_submission_lies_in_its_lane_with_its_body_untouched() -> Result<
 
     let lanes = world.bus.lanes().await?;
     assert_eq!(lanes, [lane("report", 8)]);
-    let task = world.bus.ready_message(1).await?;
+    let task = world.ready(1).await?;
     assert_eq!(task.payload, body);
     assert_eq!(task.headers.value(ID), Some("report-1"));
     assert_eq!(task.headers.value(PRIORITY), Some("8"));
@@ -169,7 +169,7 @@ async fn many_submissions_keep_their_order_and_none_is_lost() -> Result<()> {
     world.until_stored(StreamName::Ready, MANY).await;
     world.until_empty(StreamName::Intake).await;
     for number in 1..=MANY {
-        let task = world.bus.ready_message(number).await?;
+        let task = world.ready(number).await?;
         let text = number.to_string();
         assert_eq!(task.payload, text);
         assert_eq!(task.headers.value(ID), Some(text.as_str()));
@@ -191,7 +191,7 @@ async fn what_a_submitter_left_without_an_ack_comes_again_and_is_marked() -> Res
 
     let submitter = world.submitter(None);
     world.until_stored(StreamName::Ready, 1).await;
-    let task = world.bus.ready_message(1).await?;
+    let task = world.ready(1).await?;
     assert_eq!(task.headers.value(ID), Some("1"));
     assert_eq!(task.headers.value(RECHECK), Some("1"));
     world.until_empty(StreamName::Intake).await;
@@ -208,7 +208,7 @@ async fn attempts_that_fall_due_lie_in_their_lane_and_may_have_run() -> Result<(
     world.until_empty(StreamName::Schedule).await;
     assert_eq!(world.state(StreamName::Ready).await.messages, 2);
     for (sequence, attempt) in [(1, "2"), (2, "3")] {
-        let task = world.bus.ready_message(sequence).await?;
+        let task = world.ready(sequence).await?;
         assert_eq!(task.headers.value(ATTEMPT), Some(attempt));
         assert_eq!(task.headers.value(RECHECK), Some("1"));
         assert_eq!(task.payload, "again");
@@ -327,7 +327,7 @@ async fn a_due_message_that_comes_again_lies_in_its_lane_once() -> Result<()> {
     world.until_stored(StreamName::Ready, 1).await;
     world.until_empty(StreamName::Schedule).await;
     first.stop().await?;
-    let stored = world.bus.ready_message(1).await?;
+    let stored = world.ready(1).await?;
     assert_eq!(stored.headers.value(ATTEMPT), Some("2"));
     let id = stored.headers.value(MSG_ID).context("an id")?;
     assert!(id.starts_with("due:1:"), "{id}");

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
-use rota_bus::{Bus, BusOptions, Expect, Message, Prefix, StreamName, StreamOptions, StreamState};
+use anyhow::{Context, Result, anyhow};
+use rota_bus::{
+    Bus, BusOptions, Expect, Message, Prefix, Pulled, StreamName, StreamOptions, StreamState,
+};
 use rota_local::{NatsServer, ServerOptions};
 use rota_service::{ConnectOptions, Installation, Shutdown};
 use rota_submitter::Args;
@@ -35,6 +37,7 @@ impl World {
             credentials: None,
             name: "test".to_owned(),
             prefix: Prefix::default(),
+            inbox_prefix: None,
         });
         let bus = bus.await?;
         bus.ensure_streams(StreamOptions::default()).await?;
@@ -88,7 +91,7 @@ impl World {
             .await?
             .done()
             .await?
-            .sequence)
+            .seq())
     }
 
     pub(crate) async fn state(&self, stream: StreamName) -> StreamState {
@@ -96,6 +99,12 @@ impl World {
             .stream_state(stream)
             .await
             .expect("the stream is there")
+    }
+
+    /// What lies in a lane.
+    pub(crate) async fn ready(&self, sequence: u64) -> Result<Pulled> {
+        let found = self.bus.ready_message(sequence).await?;
+        found.with_context(|| format!("nothing at {sequence}"))
     }
 
     /// Waits until a stream has taken so many messages since it was made.

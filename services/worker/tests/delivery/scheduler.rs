@@ -36,6 +36,7 @@ impl Scheduler {
             credentials: None,
             name: "scheduler of a test".to_owned(),
             prefix: Prefix::default(),
+            inbox_prefix: None,
         };
         let bus = Bus::connect(options).await?;
         let reports = bus.subscribe(&bus.subjects().reports()).await?;

@@ -1,0 +1,9 @@
+//! The bus against a real server: what its own parts promise, without any service.
+
+mod lanes;
+mod leases;
+mod listeners;
+mod lookups;
+mod results;
+mod streams;
+mod world;
