@@ -28,6 +28,7 @@ use tracing::{debug, info, warn};
 
 use crate::decision::{Arrival, Rules};
 use crate::settle::{GIVE_BACK_PAUSE, Settler};
+use crate::stragglers::Stragglers;
 use crate::window::{Settled, Window};
 
 /// Between attempts to open a feed.
@@ -57,6 +58,7 @@ pub(crate) struct Intake {
     source: FeedSource,
     body_bytes_max: usize,
     window: Window,
+    stragglers: Stragglers,
     /// Since when the feed cannot be read.
     broken: Option<Instant>,
 }
@@ -107,6 +109,7 @@ impl Intake {
             source,
             body_bytes_max: body_max.unwrap_or(usize::MAX),
             window: Window::new(part),
+            stragglers: Stragglers::new(Instant::now()),
             broken: None,
         }
     }
@@ -175,11 +178,16 @@ impl Intake {
                 biased;
                 () = &mut told_to_stop => return ReadEnd::Draining,
                 () = reached(resume_at) => resume_at = None,
-                _ = ticks.tick() => if age.turn(Instant::now()) > STOOD_STILL {
-                    return ReadEnd::broken("this process stood still");
-                },
+                _ = ticks.tick() => {
+                    if age.turn(Instant::now()) > STOOD_STILL {
+                        return ReadEnd::broken("this process stood still");
+                    }
+                    self.look_back(&open.rules);
+                }
                 settled = self.window.next() => if matches!(settled, Settled::GivenBack { .. }) {
-                    resume_at.get_or_insert_with(|| Instant::now() + GIVE_BACK_PAUSE);
+                    let now = Instant::now();
+                    self.stragglers.handle_refusal(now);
+                    resume_at.get_or_insert_with(|| now + GIVE_BACK_PAUSE);
                 },
                 next = next_of(feed, age), if may_read => match next {
                     Ok(message) => {
@@ -196,6 +204,17 @@ impl Intake {
                     return ReadEnd::broken("the connection was interrupted");
                 }
             }
+        }
+    }
+
+    /// Looks for what is left behind, beside the messages that are under way.
+    fn look_back(&mut self, rules: &Rules) {
+        if self.window.has_room() && self.stragglers.is_time(Instant::now()) {
+            let looking = self
+                .stragglers
+                .clone()
+                .look(self.settler.clone(), rules.clone());
+            self.window.push(0, looking.boxed());
         }
     }
 

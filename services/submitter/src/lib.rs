@@ -8,7 +8,7 @@
 //!
 //! In reading order: [`run`] starts the parts, `intake` is the loop over one feed, `decision` says what
 //! becomes of a message and does no I/O, `kinds` how many kinds may wait, `settle` carries it out, `window`
-//! bounds what is under way.
+//! bounds what is under way, `stragglers` looks for what no feed brings.
 //!
 //! What must hold: a message is acked only when the server has confirmed what stands for it, so nothing is
 //! lost when the process dies at any point; messages reach their lanes in the order of the intake; and any
@@ -19,6 +19,7 @@ mod hints;
 mod intake;
 mod kinds;
 mod settle;
+mod stragglers;
 mod window;
 
 use std::convert::Infallible;

@@ -30,6 +30,11 @@ pub(crate) enum Settled {
     Buried,
     /// A newer submitter is to read it.
     Left,
+    /// It was looked for what is left behind, and so many messages were passed on.
+    LookedBack {
+        /// How many.
+        passed: u64,
+    },
     /// It comes again later.
     GivenBack {
         /// Why.
@@ -54,6 +59,7 @@ struct Tally {
     rejected: u64,
     buried: u64,
     left: u64,
+    late: u64,
     given_back: u64,
 }
 
@@ -130,6 +136,10 @@ impl Window {
     fn count(&mut self, settled: &Settled) {
         let now = Instant::now();
         let count = match settled {
+            Settled::LookedBack { passed } => {
+                self.tally.late += passed;
+                return;
+            }
             Settled::Passed => &mut self.tally.passed,
             Settled::Rejected => &mut self.tally.rejected,
             Settled::Buried => &mut self.tally.buried,
@@ -158,11 +168,12 @@ impl fmt::Display for Tally {
             rejected,
             buried,
             left,
+            late,
             given_back,
         } = self;
         write!(
             f,
-            "{passed} passed, {rejected} rejected, {buried} buried, {left} left, {given_back} given back"
+            "{passed} passed, {rejected} rejected, {buried} buried, {left} left, {late} late, {given_back} given back"
         )
     }
 }

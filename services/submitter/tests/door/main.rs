@@ -453,3 +453,34 @@ async fn a_submitter_that_stood_still_does_not_pass_on_what_another_has_got_mean
     assert_eq!(world.state(StreamName::Ready).await.last_sequence, MANY + 1);
     other.stop().await
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_servers_consumer_has_forgotten_is_found_and_passed_on() -> Result<()> {
+    let world = World::start().await?;
+    // The consumer is told to go on behind messages that it has not delivered.
+    drop(world.bus.feed(FeedSource::Submissions).await?);
+    for text in ["one", "two", "three"] {
+        world.submit("echo", &[], text.into()).await?;
+    }
+    let mut raw = world.raw()?;
+    let reset = raw.request(
+        "$JS.API.CONSUMER.RESET.ROTA_INTAKE.submitter",
+        r#"{"seq":4}"#,
+    )?;
+    assert!(reset.get("error").is_none(), "{reset}");
+    let submitter = world.submitter(None);
+    world.submit("echo", &[], b"four".to_vec()).await?;
+    world.until_stored(StreamName::Ready, 1).await;
+    assert_eq!(
+        world.state(StreamName::Intake).await.messages,
+        3,
+        "as if acked"
+    );
+    world.until_empty(StreamName::Intake).await;
+    for (sequence, id, recheck) in [(1, "4", None), (2, "1", Some("1")), (4, "3", Some("1"))] {
+        let task = world.ready(sequence).await?;
+        assert_eq!(task.headers.value(ID), Some(id));
+        assert_eq!(task.headers.value(RECHECK), recheck);
+    }
+    submitter.stop().await
+}
