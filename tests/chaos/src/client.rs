@@ -116,7 +116,11 @@ impl Client {
         let reply_to = format!("{INBOX}.{number}");
         let mut gathered = Vec::new();
         let mut complete = false;
-        if self.publish(subject, Some(&reply_to), &[], body).await.is_ok() {
+        if self
+            .publish(subject, Some(&reply_to), &[], body)
+            .await
+            .is_ok()
+        {
             while let Ok(Some(answer)) = timeout_at(deadline, answers.recv()).await {
                 complete = is_last(&answer);
                 gathered.push(answer);
@@ -218,7 +222,10 @@ impl Shared {
     }
 
     fn take(&self, subject: &str, reply: Reply) {
-        let number = subject.rsplit('.').next().and_then(|last| last.parse().ok());
+        let number = subject
+            .rsplit('.')
+            .next()
+            .and_then(|last| last.parse().ok());
         let Some(number) = number else { return };
         let sender = self.asked().waiting.get(&number).cloned();
         // Somebody who does not want it any more, or gets too much, goes without.

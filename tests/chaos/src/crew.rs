@@ -142,6 +142,15 @@ impl Running {
         lock(&self.lives).clone()
     }
 
+    /// Whether a place has a process that runs.
+    #[must_use]
+    pub fn is_up(&self, place: Place) -> bool {
+        let lives = lock(&self.lives);
+        let own = lives.iter().filter(|(life, _)| life.place == place);
+        own.max_by_key(|(life, _)| life.number)
+            .is_some_and(|(_, fact)| fact.ended.is_none())
+    }
+
     /// Notes how much memory a process uses.
     pub fn note_memory(&self, life: Life, bytes: u64) {
         if let Some(fact) = lock(&self.lives).get_mut(&life) {
@@ -267,7 +276,9 @@ impl Keeper {
                 }
             };
             // It was not waited for, so the id is still its own.
-            let pid = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+            let pid = child
+                .id()
+                .and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
             let Some(pid) = pid else { continue };
             let told = match signal {
                 Signal::KILL => Some(Told::Kill),

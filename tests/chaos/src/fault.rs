@@ -39,6 +39,8 @@ pub struct Life {
 pub enum Fault {
     /// SIGKILL; it is started again.
     Kill(Place),
+    /// SIGKILL for the scheduler that leads at that time.
+    KillLeading,
     /// SIGTERM; it is started again once it has ended.
     Drain(Place),
     /// SIGSTOP, and SIGCONT later.
@@ -66,6 +68,31 @@ pub enum Fault {
     /// The leaders of all consumers of a stream do.
     StepDownConsumers(&'static str),
     /// A client has the server store its answer where the result of a task belongs.
+    Forge,
+}
+
+/// Faults of one sort, to have a storm of them alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Family {
+    /// SIGKILL of services.
+    Kill,
+    /// SIGTERM of services.
+    Drain,
+    /// SIGSTOP of services.
+    Stop,
+    /// Connections cut, slowed, and cut in one direction.
+    Line,
+    /// Wall clocks that step.
+    Clock,
+    /// Logs that nobody reads.
+    Log,
+    /// Servers killed, ended and stopped.
+    Server,
+    /// Full disks.
+    Disk,
+    /// Leaders of streams and consumers that step down.
+    Leader,
+    /// Forged results.
     Forge,
 }
 
@@ -140,6 +167,7 @@ impl Fault {
         let one = |what: &str, place: &Place| format!("{what} {}", place.role.as_str());
         match self {
             Self::Kill(place) => one("kill", place),
+            Self::KillLeading => "kill leading scheduler".to_owned(),
             Self::Drain(place) => one("drain", place),
             Self::Stop(place, span) if *span > Duration::from_secs(1) => one("stop long", place),
             Self::Stop(place, _) => one("stop", place),
@@ -198,6 +226,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kill(place) => write!(f, "{place} killed"),
+            Self::KillLeading => write!(f, "the leading scheduler killed"),
             Self::Drain(place) => write!(f, "{place} told to end"),
             Self::Stop(place, span) => write!(f, "{place} stands still for {span:?}"),
             Self::Cut(place, span) => write!(f, "{place} cut off for {span:?}"),
@@ -211,13 +240,17 @@ impl fmt::Display for Fault {
                 write!(f, "nothing passes {way} {place} for {span:?}")
             }
             Self::StepClock(place, by) => write!(f, "clock of {place} steps by {by} ms"),
-            Self::LeaveLog(place, span) => write!(f, "nobody reads the log of {place} for {span:?}"),
+            Self::LeaveLog(place, span) => {
+                write!(f, "nobody reads the log of {place} for {span:?}")
+            }
             Self::KillServer(which, span) => write!(f, "{which} killed, back after {span:?}"),
             Self::EndServer(which, span) => write!(f, "{which} ended, back after {span:?}"),
             Self::StopServer(which, span) => write!(f, "{which} stands still for {span:?}"),
             Self::FillDisk(which, span) => write!(f, "disk of {which} full for {span:?}"),
             Self::StepDownStream(stream) => write!(f, "leader of {stream} steps down"),
-            Self::StepDownConsumers(stream) => write!(f, "leaders of consumers of {stream} step down"),
+            Self::StepDownConsumers(stream) => {
+                write!(f, "leaders of consumers of {stream} step down")
+            }
             Self::Forge => write!(f, "a client writes where a result belongs"),
         }
     }

@@ -55,7 +55,10 @@ impl Harvest {
 
     /// Whether a task has a genuine one.
     pub fn genuine_ids(&self) -> impl Iterator<Item = &str> {
-        let genuine = self.results.values().filter(|result| result.genuine.is_some());
+        let genuine = self
+            .results
+            .values()
+            .filter(|result| result.genuine.is_some());
         genuine.map(|result| result.id.as_str())
     }
 
@@ -69,7 +72,9 @@ impl Harvest {
 /// The ids of all dead letters.
 pub async fn dead_letters(client: &Client) -> Option<Vec<String>> {
     let (messages, _) = read_from(client, "ROTA_DEAD", 1).await?;
-    let ids = messages.iter().filter_map(|message| message.header("Rota-Id"));
+    let ids = messages
+        .iter()
+        .filter_map(|message| message.header("Rota-Id"));
     Some(ids.map(str::to_owned).collect())
 }
 
@@ -80,7 +85,9 @@ async fn read_from(client: &Client, stream: &str, from: u64) -> Option<(Vec<Repl
     loop {
         let body = json!({ "seq": next, "batch": BATCH }).to_string();
         let is_last = |reply: &Reply| reply.status != 0;
-        let batch = client.request_many(&subject, body.as_bytes(), LIMIT, is_last).await?;
+        let batch = client
+            .request_many(&subject, body.as_bytes(), LIMIT, is_last)
+            .await?;
         match batch.last().map(|reply| reply.status) {
             Some(NOT_FOUND | END_OF_BATCH) => {}
             Some(_) | None => return None,
@@ -100,7 +107,9 @@ fn sequence(message: &Reply) -> Option<u64> {
 }
 
 fn stored_result(message: &Reply) -> Option<StoredResult> {
-    let id = message.header("Nats-Subject")?.strip_prefix("rota.result.")?;
+    let id = message
+        .header("Nats-Subject")?
+        .strip_prefix("rota.result.")?;
     let stamp: jiff::Timestamp = message.header("Nats-Time-Stamp")?.parse().ok()?;
     let wall = u64::try_from(stamp.as_microsecond()).ok()?;
     Some(StoredResult {
@@ -116,7 +125,9 @@ fn genuine(id: &str, message: &Reply) -> Option<Genuine> {
     if message.header("Rota-Id") != Some(id) {
         return None;
     }
-    let attempts = message.header("Rota-Attempts").and_then(|text| text.parse().ok());
+    let attempts = message
+        .header("Rota-Attempts")
+        .and_then(|text| text.parse().ok());
     let body = &message.body[..message.body.len().min(OUTPUT_MAX)];
     Some(Genuine {
         state: state.to_owned(),
@@ -155,7 +166,11 @@ mod tests {
 
     #[test]
     fn what_names_another_id_or_no_state_is_not() {
-        for other in ["Rota-Id: 18\nRota-State: completed\n\n", "Rota-Id: 17\n\n", "\n"] {
+        for other in [
+            "Rota-Id: 18\nRota-State: completed\n\n",
+            "Rota-Id: 17\n\n",
+            "\n",
+        ] {
             let result = stored_result(&message(&format!("{STORED}{other}"))).unwrap();
             assert_eq!(result.genuine, None, "{other}");
         }

@@ -41,7 +41,10 @@ pub fn handlers_file(program: &Path) -> String {
     let mut text = String::new();
     for kind in COMMANDS.into_iter().map(str::to_owned).chain(large()) {
         // Writing to a string cannot fail, here and below.
-        let _ = writeln!(text, "[handlers.{kind}]\ncommand = [{program}]\ngrace = \"500ms\"\n");
+        let _ = writeln!(
+            text,
+            "[handlers.{kind}]\ncommand = [{program}]\ngrace = \"500ms\"\n"
+        );
     }
     let _ = writeln!(
         text,

@@ -223,7 +223,13 @@ mod tests {
 
     #[test]
     fn a_line_that_is_none_is_refused() {
-        for line in ["", "begin 1 t 1 w", "end 1 t 1 w r", "end 1 t 1 w r odd", "x 1 t 1 w r"] {
+        for line in [
+            "",
+            "begin 1 t 1 w",
+            "end 1 t 1 w r",
+            "end 1 t 1 w r odd",
+            "x 1 t 1 w r",
+        ] {
             assert_eq!(Entry::parse(line), None, "{line:?}");
         }
     }

@@ -219,11 +219,15 @@ mod tests {
             assert!(count >= 20, "{what}: {count}");
         };
         has("used up", &|order| order.job.fails >= order.attempts_max);
-        has("retried", &|order| (1..order.attempts_max).contains(&order.job.fails));
+        has("retried", &|order| {
+            (1..order.attempts_max).contains(&order.job.fails)
+        });
         has("dying", &|order| order.job.then == Then::Die);
         has("long", &|order| order.job.run > Duration::from_secs(3));
         has("large", &|order| order.job.bytes > 500 * KIB);
-        has("hidden", &|order| order.again.iter().any(|again| again.hidden));
+        has("hidden", &|order| {
+            order.again.iter().any(|again| again.hidden)
+        });
         let spans = orders.iter().map(|order| order.after).sum::<Duration>();
         let rate = orders.len() as f64 / spans.as_secs_f64();
         assert!((50.0..90.0).contains(&rate), "{rate} a second");

@@ -165,7 +165,10 @@ pub fn lines_about(folder: &Path, task: &str) -> Vec<(Moment, String)> {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let text = std::fs::read(entry.path()).unwrap_or_default();
-        for line in String::from_utf8_lossy(&text).lines().filter(|line| names(line, task)) {
+        for line in String::from_utf8_lossy(&text)
+            .lines()
+            .filter(|line| names(line, task))
+        {
             let (time, rest) = line.split_once(' ').unwrap_or(("0", line));
             let time = time.parse().unwrap_or(0);
             let who = name.trim_end_matches(".log");
@@ -240,7 +243,10 @@ mod tests {
 
     #[test]
     fn a_task_is_found_by_its_whole_id() {
-        assert!(names("5 09:12:13.456 INFO  redelivered task=17 attempt=2", "17"));
+        assert!(names(
+            "5 09:12:13.456 INFO  redelivered task=17 attempt=2",
+            "17"
+        ));
         assert!(!names("5 09:12:13.456 INFO  redelivered task=171", "17"));
     }
 }

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
+use rota_chaos::fault::Family;
 use rota_chaos::judge::{Rules, Severity, judge};
 use rota_chaos::plan::Crew;
 use rota_chaos::report::report;
@@ -31,6 +32,9 @@ struct Cli {
     /// Tasks in a second, on average
     #[arg(long, default_value_t = 60.0)]
     load: f64,
+    /// Only these sorts of faults
+    #[arg(long, value_delimiter = ',', value_enum)]
+    only: Vec<Family>,
     /// Workers
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=50))]
     workers: u64,
@@ -77,7 +81,12 @@ async fn main() -> anyhow::Result<ExitCode> {
         repeats: severity,
         ..Rules::default()
     };
+    let families = match cli.only {
+        none if none.is_empty() => Family::value_variants().to_vec(),
+        only => only,
+    };
     let options = Options {
+        families,
         seed: cli.seed,
         faults: cli.faults,
         rate: cli.rate,

@@ -14,7 +14,7 @@ use rand::RngExt;
 use rand_pcg::Pcg64;
 use rand_pcg::rand_core::SeedableRng;
 
-use crate::fault::{Direction, Fault, Place, Role, Which};
+use crate::fault::{Direction, Family, Fault, Place, Role, Which};
 
 /// Streams whose leaders step down or are killed.
 const LED: [&str; 4] = ["ROTA_READY", "ROTA_INTAKE", "ROTA_RESULTS", "ROTA_SCHEDULE"];
@@ -23,11 +23,11 @@ const CONSUMED: [&str; 3] = ["ROTA_READY", "ROTA_INTAKE", "ROTA_SCHEDULE"];
 /// A server that is back catches up for so long before another goes, and clients come back to it.
 const CATCH_UP: Duration = Duration::from_secs(4);
 const COMPANY_WITHIN_MS: u64 = 300;
-/// Faults whose company is too near to the end to matter are not moved further.
+/// Only cards that must wait are drawn in vain.
 const DRAWS_MAX: usize = 1_000;
 
 /// What decides a plan.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PlanOptions {
     /// The seed.
     pub seed: u64,
@@ -39,10 +39,8 @@ pub struct PlanOptions {
     pub servers: usize,
     /// How many of each there are.
     pub crew: Crew,
-    /// Whether disks can be filled.
-    pub disks: bool,
-    /// Whether clocks can be stepped.
-    pub clocks: bool,
+    /// Sorts of faults that there are. Leaders step down only where there are three servers.
+    pub families: Vec<Family>,
 }
 
 /// How many processes of each role there are.
@@ -115,6 +113,7 @@ pub fn plan(options: &PlanOptions) -> Vec<Planned> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Card {
     Kill(Role),
+    KillLeading,
     Drain(Role),
     StopShort(Role),
     StopLong(Role),
@@ -160,7 +159,7 @@ impl<'a> Planner<'a> {
         self.add(self.at, card);
         match self.random.random_range(0..10) {
             0..3 => self.add_company(),
-            3 => self.add_blow(),
+            3 if self.options.families.contains(&Family::Kill) => self.add_blow(),
             _ => {}
         }
         // Company counts, so that the rate holds whatever comes together.
@@ -186,7 +185,10 @@ impl<'a> Planner<'a> {
         let (first, second) = match self.random.random_range(0..4) {
             0 => (Fault::Stop(place, span), Fault::Kill(place)),
             1 => (Fault::Cut(place, span), Fault::Kill(place)),
-            2 => (Fault::Stall(place, Direction::Both, span), Fault::Drain(place)),
+            2 => (
+                Fault::Stall(place, Direction::Both, span),
+                Fault::Drain(place),
+            ),
             _ => (Fault::Cut(place, span), Fault::Drain(place)),
         };
         let later = self.at + span.mul_f64(self.random.random_range(0.3..0.9));
@@ -206,21 +208,34 @@ impl<'a> Planner<'a> {
             let card = self.random.random_range(0..self.deck.len());
             if self.is_server_card(card) && self.at < self.servers_busy_until {
                 // It stays in the deck for later; another one is drawn, if there is any.
-                let left = self.deck.len();
-                if (0..left).all(|card| self.is_server_card(card)) {
-                    self.deck.extend(deck(self.options));
+                if (0..self.deck.len()).all(|card| self.is_server_card(card)) {
+                    self.refill();
                 }
                 continue;
             }
             return self.deck.swap_remove(card);
         }
-        Card::Kill(Role::Worker)
+        unreachable!("a deck has a card, and servers are not busy for ever")
+    }
+
+    /// A deck of nothing but servers has to wait for them.
+    fn refill(&mut self) {
+        let fresh = deck(self.options);
+        let before = self.deck.len();
+        self.deck.extend(fresh);
+        if (before..self.deck.len()).all(|card| self.is_server_card(card)) {
+            self.at = self.servers_busy_until;
+        }
     }
 
     fn is_server_card(&self, card: usize) -> bool {
         matches!(
             self.deck[card],
-            Card::KillServer | Card::KillLeader | Card::EndServer | Card::StopServer | Card::FillDisk
+            Card::KillServer
+                | Card::KillLeader
+                | Card::EndServer
+                | Card::StopServer
+                | Card::FillDisk
         )
     }
 
@@ -233,9 +248,15 @@ impl<'a> Planner<'a> {
     }
 
     fn fault(&mut self, card: Card) -> Fault {
-        let direction = [Direction::Up, Direction::Down, Direction::Up, Direction::Both];
+        let direction = [
+            Direction::Up,
+            Direction::Down,
+            Direction::Up,
+            Direction::Both,
+        ];
         match card {
             Card::Kill(role) => Fault::Kill(self.place(role)),
+            Card::KillLeading => Fault::KillLeading,
             Card::Drain(role) => Fault::Drain(self.place(role)),
             Card::StopShort(role) => Fault::Stop(self.place(role), self.ms(100..=600)),
             Card::StopLong(role) => Fault::Stop(self.place(role), self.ms(1_800..=4_000)),
@@ -286,62 +307,79 @@ impl<'a> Planner<'a> {
 
 /// Each sort of fault as often as it weighs.
 fn deck(options: &PlanOptions) -> Vec<Card> {
-    use Role::{Monitor, Scheduler, Submitter, Worker};
-    let mut weights = vec![
-        (Card::Kill(Worker), 7),
-        (Card::Kill(Scheduler), 4),
-        (Card::Kill(Submitter), 3),
-        (Card::Kill(Monitor), 1),
-        (Card::Drain(Worker), 4),
-        (Card::Drain(Scheduler), 2),
-        (Card::Drain(Submitter), 2),
-        (Card::Drain(Monitor), 1),
-        (Card::StopShort(Worker), 4),
-        (Card::StopShort(Scheduler), 2),
-        (Card::StopShort(Submitter), 1),
-        (Card::StopLong(Worker), 4),
-        (Card::StopLong(Scheduler), 3),
-        (Card::StopLong(Submitter), 2),
-        (Card::StopLong(Monitor), 1),
-        (Card::Cut(Worker), 4),
-        (Card::Cut(Scheduler), 3),
-        (Card::Cut(Submitter), 2),
-        (Card::Slow(Worker), 2),
-        (Card::Slow(Scheduler), 2),
-        (Card::Slow(Submitter), 1),
-        (Card::Stall(Worker), 3),
-        (Card::Stall(Scheduler), 3),
-        (Card::Stall(Submitter), 2),
-        (Card::LeaveLog(Worker), 1),
-        (Card::LeaveLog(Scheduler), 1),
-        (Card::LeaveLog(Submitter), 1),
-        (Card::KillServer, 2),
-        (Card::EndServer, 1),
-        (Card::StopServer, 1),
-        (Card::Forge, 2),
-    ];
-    if options.servers > 1 {
-        let clustered = [
-            (Card::KillLeader, 2),
-            (Card::StepDownStream, 6),
-            (Card::StepDownConsumers, 6),
-        ];
-        weights.extend(clustered);
-    }
-    if options.disks {
-        weights.push((Card::FillDisk, 1));
-    }
-    if options.clocks {
-        let stepped = [Worker, Scheduler, Submitter].map(|role| (Card::StepClock(role), 1));
-        weights.extend(stepped);
-    }
+    let families = options.families.iter();
+    let weights = families.flat_map(|family| weights(*family, options.servers));
     let copies = |(card, count)| std::iter::repeat_n(card, count);
-    weights.into_iter().flat_map(copies).collect()
+    weights.flat_map(copies).collect()
+}
+
+fn weights(family: Family, servers: usize) -> Vec<(Card, usize)> {
+    use Role::{Monitor, Scheduler, Submitter, Worker};
+    match family {
+        Family::Kill => vec![
+            (Card::Kill(Worker), 7),
+            (Card::Kill(Scheduler), 2),
+            (Card::KillLeading, 3),
+            (Card::Kill(Submitter), 3),
+            (Card::Kill(Monitor), 1),
+        ],
+        Family::Drain => vec![
+            (Card::Drain(Worker), 4),
+            (Card::Drain(Scheduler), 2),
+            (Card::Drain(Submitter), 2),
+            (Card::Drain(Monitor), 1),
+        ],
+        Family::Stop => vec![
+            (Card::StopShort(Worker), 4),
+            (Card::StopShort(Scheduler), 2),
+            (Card::StopShort(Submitter), 1),
+            (Card::StopLong(Worker), 4),
+            (Card::StopLong(Scheduler), 3),
+            (Card::StopLong(Submitter), 2),
+            (Card::StopLong(Monitor), 1),
+        ],
+        Family::Line => vec![
+            (Card::Cut(Worker), 4),
+            (Card::Cut(Scheduler), 3),
+            (Card::Cut(Submitter), 2),
+            (Card::Slow(Worker), 2),
+            (Card::Slow(Scheduler), 2),
+            (Card::Slow(Submitter), 1),
+            (Card::Stall(Worker), 3),
+            (Card::Stall(Scheduler), 3),
+            (Card::Stall(Submitter), 2),
+        ],
+        Family::Clock => [Worker, Scheduler, Submitter]
+            .map(|role| (Card::StepClock(role), 1))
+            .into(),
+        Family::Log => [Worker, Scheduler, Submitter]
+            .map(|role| (Card::LeaveLog(role), 1))
+            .into(),
+        Family::Server if servers == 1 => {
+            vec![
+                (Card::KillServer, 2),
+                (Card::EndServer, 1),
+                (Card::StopServer, 1),
+            ]
+        }
+        Family::Server => vec![
+            (Card::KillServer, 2),
+            (Card::KillLeader, 2),
+            (Card::EndServer, 1),
+            (Card::StopServer, 1),
+        ],
+        Family::Leader if servers == 1 => Vec::new(),
+        Family::Leader => vec![(Card::StepDownStream, 6), (Card::StepDownConsumers, 6)],
+        Family::Disk => vec![(Card::FillDisk, 1)],
+        Family::Forge => vec![(Card::Forge, 2)],
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+
+    use clap::ValueEnum;
 
     use super::*;
 
@@ -352,8 +390,7 @@ mod tests {
             rate: 2.0,
             servers,
             crew: Crew::default(),
-            disks: true,
-            clocks: true,
+            families: Family::value_variants().to_vec(),
         }
     }
 
@@ -394,8 +431,16 @@ mod tests {
             planned.iter().map(|planned| planned.fault.sort()).collect()
         };
         let (one, three) = (sorts(1), sorts(3));
-        for sort in ["fill disk", "kill server", "stop long worker", "half-cut worker"] {
-            assert!(one.contains(sort) && three.contains(sort), "{sort}: {one:?}");
+        for sort in [
+            "fill disk",
+            "kill server",
+            "stop long worker",
+            "half-cut worker",
+        ] {
+            assert!(
+                one.contains(sort) && three.contains(sort),
+                "{sort}: {one:?}"
+            );
         }
         for sort in ["step down consumers", "kill server that leads a stream"] {
             assert!(!one.contains(sort) && three.contains(sort), "{sort}");

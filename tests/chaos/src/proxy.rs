@@ -93,7 +93,9 @@ impl Proxy {
     pub fn urls(&self, first: usize) -> String {
         let count = self.ports.len();
         let turned = (0..count).map(|offset| self.ports[(first + offset) % count]);
-        let urls: Vec<String> = turned.map(|port| format!("nats://127.0.0.1:{port}")).collect();
+        let urls: Vec<String> = turned
+            .map(|port| format!("nats://127.0.0.1:{port}"))
+            .collect();
         urls.join(",")
     }
 
@@ -196,8 +198,12 @@ async fn carry(
     let cuts = mode.borrow().cuts;
     let (client_reader, client_writer) = client.into_split();
     let (server_reader, server_writer) = server.into_split();
-    let up = pump(client_reader, server_writer, mode.clone(), |mode| mode.stalled_up > 0);
-    let down = pump(server_reader, client_writer, mode.clone(), |mode| mode.stalled_down > 0);
+    let up = pump(client_reader, server_writer, mode.clone(), |mode| {
+        mode.stalled_up > 0
+    });
+    let down = pump(server_reader, client_writer, mode.clone(), |mode| {
+        mode.stalled_down > 0
+    });
     lock(&dark).opened();
     tokio::select! {
         _ = up => {}
@@ -247,7 +253,9 @@ mod tests {
             }
         });
         let proxy = Proxy::start(&[port]).await.unwrap();
-        let client = TcpStream::connect(("127.0.0.1", proxy.ports[0])).await.unwrap();
+        let client = TcpStream::connect(("127.0.0.1", proxy.ports[0]))
+            .await
+            .unwrap();
         (proxy, client)
     }
 
@@ -291,7 +299,9 @@ mod tests {
         assert!(echo(&mut client, b"hello").await.is_err());
         let gaps = proxy.gaps();
         assert!(matches!(gaps[..], [Gap { to: None, .. }]), "{gaps:?}");
-        let mut again = TcpStream::connect(("127.0.0.1", proxy.ports[0])).await.unwrap();
+        let mut again = TcpStream::connect(("127.0.0.1", proxy.ports[0]))
+            .await
+            .unwrap();
         echo(&mut again, b"hello").await.unwrap();
         assert!(proxy.gaps()[0].to.is_some());
     }

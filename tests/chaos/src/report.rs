@@ -30,7 +30,11 @@ pub fn report(options: &Options, storm: &Storm, verdict: &Verdict) -> String {
         let _ = writeln!(text, "          and {left} more warnings");
     }
     if verdict.violations.is_empty() {
-        let _ = writeln!(text, "no violation: seed {} on {} server(s)", options.seed, options.servers);
+        let _ = writeln!(
+            text,
+            "no violation: seed {} on {} server(s)",
+            options.seed, options.servers
+        );
         return text;
     }
     for violation in verdict.violations.iter().take(TOLD_MAX) {
@@ -70,19 +74,30 @@ fn summary(options: &Options, storm: &Storm, verdict: &Verdict) -> String {
         history.tasks.len(),
         history.unconfirmed.len()
     );
-    let genuine = history.results.iter().filter(|result| result.genuine.is_some());
+    let genuine = history
+        .results
+        .iter()
+        .filter(|result| result.genuine.is_some());
     let _ = writeln!(
         text,
         "results   {} ({} of others), {} dead letters",
         genuine.count(),
-        history.results.iter().filter(|result| result.genuine.is_none()).count(),
+        history
+            .results
+            .iter()
+            .filter(|result| result.genuine.is_none())
+            .count(),
         history.dead.len()
     );
     let _ = writeln!(text, "ran       {} executions", history.executions.len());
     for (explanation, count) in &verdict.reruns {
         let _ = writeln!(text, "again     {count} because {explanation}");
     }
-    let stalled: Duration = history.machine_stalls.iter().map(|span| span.length()).sum();
+    let stalled: Duration = history
+        .machine_stalls
+        .iter()
+        .map(|span| span.length())
+        .sum();
     if !stalled.is_zero() {
         let _ = writeln!(
             text,
@@ -91,14 +106,29 @@ fn summary(options: &Options, storm: &Storm, verdict: &Verdict) -> String {
         );
     }
     let old = history.lives.values().filter(|fact| fact.old).count();
-    let peak = history.lives.iter().map(|(life, fact)| (fact.peak_bytes >> 20, life)).max();
+    let peak = history
+        .lives
+        .iter()
+        .map(|(life, fact)| (fact.peak_bytes >> 20, life))
+        .max();
     if let Some((mib, life)) = peak {
         let count = history.lives.len();
-        let _ = writeln!(text, "processes {count}, {old} of them old; {life} used most: {mib} MiB");
+        let _ = writeln!(
+            text,
+            "processes {count}, {old} of them old; {life} used most: {mib} MiB"
+        );
     }
     let timings = &verdict.timings;
-    let _ = writeln!(text, "worker killed, its task begins elsewhere   {}", spread(&timings.worker_killed));
-    let _ = write!(text, "leader killed, the next execution begins   {}", spread(&timings.leader_killed));
+    let _ = writeln!(
+        text,
+        "worker killed, its task begins elsewhere   {}",
+        spread(&timings.worker_killed)
+    );
+    let _ = write!(
+        text,
+        "leader killed, the next execution begins   {}",
+        spread(&timings.leader_killed)
+    );
     text
 }
 
@@ -112,7 +142,10 @@ fn faults(history: &History) -> String {
         }
     }
     let done: usize = counts.values().sum();
-    let list: Vec<String> = counts.iter().map(|(sort, count)| format!("{sort} {count}")).collect();
+    let list: Vec<String> = counts
+        .iter()
+        .map(|(sort, count)| format!("{sort} {count}"))
+        .collect();
     format!("{done} done, {skipped} could not be: {}", list.join(", "))
 }
 
@@ -136,7 +169,10 @@ fn spread(sorted: &[Duration]) -> String {
 fn timelines(storm: &Storm, violations: &[Violation]) -> String {
     let mut text = String::new();
     let mut tasks: Vec<&str> = Vec::new();
-    for task in violations.iter().filter_map(|violation| violation.task.as_deref()) {
+    for task in violations
+        .iter()
+        .filter_map(|violation| violation.task.as_deref())
+    {
         if !tasks.contains(&task) {
             tasks.push(task);
         }
@@ -161,9 +197,20 @@ fn timeline(storm: &Storm, id: &str) -> String {
         lines.push((task.sent, what));
     }
     for ran in history.executions.iter().filter(|ran| ran.task == id) {
-        lines.push((ran.begin, format!("{:<14} LEDGER attempt {} begins", ran.worker.to_string(), ran.attempt)));
+        lines.push((
+            ran.begin,
+            format!(
+                "{:<14} LEDGER attempt {} begins",
+                ran.worker.to_string(),
+                ran.attempt
+            ),
+        ));
         if let Some((end, outcome)) = ran.end {
-            let what = format!("{:<14} LEDGER attempt {} ends: {outcome:?}", ran.worker.to_string(), ran.attempt);
+            let what = format!(
+                "{:<14} LEDGER attempt {} ends: {outcome:?}",
+                ran.worker.to_string(),
+                ran.attempt
+            );
             lines.push((end, what));
         }
     }

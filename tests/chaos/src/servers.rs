@@ -48,7 +48,11 @@ impl Servers {
             let options = ServerOptions {
                 store: Some(store),
                 store_bytes_max: Some(STORE_BYTES),
-                extra: if count > 1 { cluster(number, &routes) } else { Vec::new() },
+                extra: if count > 1 {
+                    cluster(number, &routes)
+                } else {
+                    Vec::new()
+                },
                 ..ServerOptions::default()
             };
             starting.push(tokio::spawn(NatsServer::start(options)));
@@ -103,7 +107,10 @@ impl Servers {
         let mut server = self.servers[index].lock().await;
         server.kill()?;
         sleep(span).await;
-        server.start_again().await.context("the server does not come back")
+        server
+            .start_again()
+            .await
+            .context("the server does not come back")
     }
 
     /// Ends a server in an orderly way, and starts it again after a while.
@@ -114,7 +121,10 @@ impl Servers {
         let mut server = self.servers[index].lock().await;
         server.stop().await?;
         sleep(span).await;
-        server.start_again().await.context("the server does not come back")
+        server
+            .start_again()
+            .await
+            .context("the server does not come back")
     }
 
     /// Makes a server stand still for a while.
@@ -135,12 +145,17 @@ impl Servers {
     /// When it has no disk of its own, or does not come back.
     pub async fn fill_disk(&self, index: usize, span: Duration) -> anyhow::Result<()> {
         let mut server = self.servers[index].lock().await;
-        let disk = self.disks[index].as_ref().context("it has no disk of its own")?;
+        let disk = self.disks[index]
+            .as_ref()
+            .context("it has no disk of its own")?;
         disk.fill()?;
         sleep(span).await;
         disk.free()?;
         server.kill()?;
-        server.start_again().await.context("the server does not come back")
+        server
+            .start_again()
+            .await
+            .context("the server does not come back")
     }
 
     /// Tells the leader of a stream to give it to another server.
@@ -159,7 +174,11 @@ impl Servers {
                 continue;
             };
             let subject = format!("$JS.API.CONSUMER.LEADER.STEPDOWN.{stream}.{name}");
-            told |= self.client.api(&subject, &json!({}), API_LIMIT).await.is_some();
+            told |= self
+                .client
+                .api(&subject, &json!({}), API_LIMIT)
+                .await
+                .is_some();
         }
         told
     }
@@ -204,7 +223,10 @@ impl Servers {
         let deadline = Instant::now() + READY_LIMIT;
         let api = "$JS.API.STREAM.NAMES";
         while self.client.api(api, &json!({}), API_LIMIT).await.is_none() {
-            ensure!(Instant::now() < deadline, "no JetStream within {READY_LIMIT:?}");
+            ensure!(
+                Instant::now() < deadline,
+                "no JetStream within {READY_LIMIT:?}"
+            );
             sleep(POLL).await;
         }
         Ok(())
@@ -213,7 +235,10 @@ impl Servers {
 
 /// The lines that make servers one cluster. Clients are not told of the others: their way is the proxy.
 fn cluster(number: usize, routes: &[u16]) -> Vec<String> {
-    let urls: Vec<String> = routes.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
+    let urls: Vec<String> = routes
+        .iter()
+        .map(|port| format!("nats://127.0.0.1:{port}"))
+        .collect();
     vec![
         format!("server_name: server{number}"),
         format!(
@@ -226,8 +251,11 @@ fn cluster(number: usize, routes: &[u16]) -> Vec<String> {
 
 /// Ports that were free a moment ago.
 fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
-    let listeners: Result<Vec<_>, _> =
-        (0..count).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect();
+    let listeners: Result<Vec<_>, _> = (0..count)
+        .map(|_| TcpListener::bind(("127.0.0.1", 0)))
+        .collect();
     let ports = listeners?.into_iter().map(|listener| listener.local_addr());
-    Ok(ports.map(|address| Ok(address?.port())).collect::<std::io::Result<_>>()?)
+    Ok(ports
+        .map(|address| Ok(address?.port()))
+        .collect::<std::io::Result<_>>()?)
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep};
 use crate::clock::Moment;
 use crate::crew::{Running, Setting};
 use crate::facts::{FaultFact, History, Left, Span, executions};
+use crate::fault::Family;
 use crate::harvest::{Harvest, dead_letters};
 use crate::load::{Load, Sender};
 use crate::logs::Logs;
@@ -53,6 +54,8 @@ pub struct Options {
     pub servers: usize,
     /// How many processes.
     pub crew: Crew,
+    /// Sorts of faults.
+    pub families: Vec<Family>,
     /// The folder of the services' programs; built here when there is none.
     pub binaries: Option<PathBuf>,
     /// The folder of an older release's, to be mixed in.
@@ -91,31 +94,16 @@ struct Stage {
 /// When something of the storm itself fails, such as a server that cannot be started.
 pub async fn blow(options: &Options) -> anyhow::Result<Storm> {
     let (folder, temporary) = folder(options)?;
-    let mut skipped = Vec::new();
-    let mut allowed = |what: &str, tried: anyhow::Result<()>| match tried {
-        Ok(()) => true,
-        Err(error) => {
-            skipped.push(format!("{what} is left out: {error:#}"));
-            false
-        }
-    };
-    let disks = allowed("a full disk", Disk::try_out(&folder));
-    let clocks = WallClocks::build(&folder);
-    let clocks = match clocks {
-        Ok(clocks) => Some(clocks),
-        Err(error) => {
-            allowed("a clock that steps", Err(error));
-            None
-        }
-    };
+    let (families, clocks, skipped) = possible(options, &folder);
+    ensure!(!families.is_empty(), "no sort of faults is left");
+    let disks = families.contains(&Family::Disk);
     let planned = plan(&PlanOptions {
         seed: options.seed,
         faults: options.faults,
         rate: options.rate,
         servers: options.servers,
         crew: options.crew,
-        disks,
-        clocks: clocks.is_some(),
+        families,
     });
     let began = Moment::now();
     let logs = Logs::new(folder.join("logs"))?;
@@ -127,7 +115,13 @@ pub async fn blow(options: &Options) -> anyhow::Result<Storm> {
     let over_told = async move { drop(told.await) };
     let loading = tokio::spawn(stage.sender.clone().run(load, over_told, LAST_SUBMISSIONS));
     let reading = stage.read_results();
-    let striker = Striker::new(stage.servers.clone(), stage.running.clone(), stage.sender.clone(), clocks);
+    let striker = Striker {
+        servers: stage.servers.clone(),
+        running: stage.running.clone(),
+        sender: stage.sender.clone(),
+        logs: logs.clone(),
+        clocks,
+    };
     let faults = striker.strike_all(planned).await;
     drop(over);
     fs::write(folder.join("faults"), fault_lines(began, &faults))?;
@@ -157,6 +151,24 @@ pub async fn blow(options: &Options) -> anyhow::Result<Storm> {
     })
 }
 
+/// The sorts of faults that are wanted and that this machine allows, with a word on those that it does not.
+fn possible(options: &Options, folder: &Path) -> (Vec<Family>, Option<WallClocks>, Vec<String>) {
+    let mut families = options.families.clone();
+    // One server leads everything.
+    families.retain(|family| *family != Family::Leader || options.servers > 1);
+    let mut skipped = Vec::new();
+    let mut leave_out = |family: Family, error: anyhow::Error| {
+        families.retain(|wanted| *wanted != family);
+        skipped.push(format!("{family:?} is left out: {error:#}"));
+    };
+    if let Err(error) = Disk::try_out(folder) {
+        leave_out(Family::Disk, error);
+    }
+    let clocks = WallClocks::build(folder);
+    let clocks = clocks.map_err(|error| leave_out(Family::Clock, error)).ok();
+    (families, clocks, skipped)
+}
+
 fn folder(options: &Options) -> anyhow::Result<(PathBuf, Option<TempDir>)> {
     match &options.folder {
         Some(folder) => {
@@ -175,7 +187,10 @@ fn fault_lines(began: Moment, faults: &[FaultFact]) -> String {
     let lines = faults.iter().map(|fact| {
         let since = |at: Moment| at.since(began).as_secs_f64();
         let (from, to) = (since(fact.span.from), since(fact.span.to));
-        let skipped = fact.skipped.as_deref().map_or(String::new(), |why| format!(" NOT DONE: {why}"));
+        let skipped = fact
+            .skipped
+            .as_deref()
+            .map_or(String::new(), |why| format!(" NOT DONE: {why}"));
         format!("{from:9.3} {to:9.3} {}{skipped}\n", fact.fault)
     });
     lines.collect()
@@ -217,7 +232,10 @@ impl Stage {
         let running = Arc::new(Running::start(setting, options.crew, servers.ports()).await?);
         let deadline = Instant::now() + START_LIMIT;
         while logs.noticed().leaders.is_empty() {
-            anyhow::ensure!(Instant::now() < deadline, "no leader within {START_LIMIT:?}");
+            ensure!(
+                Instant::now() < deadline,
+                "no leader within {START_LIMIT:?}"
+            );
             sleep(POLL).await;
         }
         Ok(Self {
@@ -257,7 +275,11 @@ impl Stage {
         let harvest = self.harvest.lock().await;
         let ids: BTreeSet<&str> = harvest.genuine_ids().collect();
         let submitted = self.sender.submitted();
-        submitted.tasks.keys().filter(|id| !ids.contains(id.as_str())).count()
+        submitted
+            .tasks
+            .keys()
+            .filter(|id| !ids.contains(id.as_str()))
+            .count()
     }
 
     async fn left(&self) -> Vec<Left> {
@@ -265,7 +287,9 @@ impl Stage {
         for stream in EMPTIED {
             let info = self.servers.stream(stream).await;
             let consumers = self.servers.consumers(stream).await.unwrap_or_default();
-            let unacked = consumers.iter().filter_map(|consumer| consumer["num_ack_pending"].as_u64());
+            let unacked = consumers
+                .iter()
+                .filter_map(|consumer| consumer["num_ack_pending"].as_u64());
             left.push(Left {
                 stream: stream.to_owned(),
                 messages: info.and_then(|info| info["state"]["messages"].as_u64()),
@@ -280,9 +304,14 @@ impl Stage {
         history.left = self.left().await;
         let mut harvest = self.harvest.lock().await;
         let harvest = &mut *harvest;
-        retry("the results", async || harvest.read_all(client).await.then_some(())).await?;
+        retry("the results", async || {
+            harvest.read_all(client).await.then_some(())
+        })
+        .await?;
         history.dead = retry("the dead letters", async || dead_letters(client).await).await?;
-        let results = retry("the stream of results", async || self.servers.stream("ROTA_RESULTS").await);
+        let results = retry("the stream of results", async || {
+            self.servers.stream("ROTA_RESULTS").await
+        });
         let last = results.await?["state"]["last_seq"].as_u64().unwrap_or(0);
         history.results_unseen = last.saturating_sub(harvest.len() as u64);
         history.results = std::mem::take(harvest).into_results();

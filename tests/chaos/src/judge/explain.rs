@@ -65,7 +65,9 @@ impl<'a> Explainer<'a> {
         let mut silences: BTreeMap<Place, Vec<Span>> = BTreeMap::new();
         for place in history.lives.keys().map(|life| life.place) {
             if place.role == Role::Worker {
-                silences.entry(place).or_insert_with(|| silent(history, place));
+                silences
+                    .entry(place)
+                    .or_insert_with(|| silent(history, place));
             }
         }
         Self { history, silences }
@@ -158,7 +160,8 @@ fn is_on_path(fact: &FaultFact, places: &[Place]) -> bool {
         | Fault::Stall(place, ..)
         | Fault::StepClock(place, _)
         | Fault::LeaveLog(place, _) => place.role == Role::Scheduler || places.contains(place),
-        Fault::KillServer(..)
+        Fault::KillLeading
+        | Fault::KillServer(..)
         | Fault::EndServer(..)
         | Fault::StopServer(..)
         | Fault::FillDisk(..)

@@ -42,7 +42,10 @@ fn judge_task(
     ran: &[&Execution],
     verdict: &mut Verdict,
 ) {
-    let genuine: Vec<_> = stored.iter().filter(|result| result.genuine.is_some()).collect();
+    let genuine: Vec<_> = stored
+        .iter()
+        .filter(|result| result.genuine.is_some())
+        .collect();
     // What a forger has overwritten is not there for who looks, so it may come to a result anew.
     let forged = genuine.len() < stored.len();
     if genuine.len() > 1 && !forged {
@@ -61,7 +64,10 @@ fn judge_task(
         return;
     };
     if said.job != Some(task.job.number) {
-        let what = format!("the result is of job {:?}, not {}", said.job, task.job.number);
+        let what = format!(
+            "the result is of job {:?}, not {}",
+            said.job, task.job.number
+        );
         verdict.find(Class::WrongOutcome, Some(id), what);
         return;
     }
@@ -71,7 +77,11 @@ fn judge_task(
     }
     let mut damaged = ran.iter();
     if damaged.any(|ran| matches!(ran.end, Some((_, Outcome::Damaged)))) {
-        verdict.find(Class::Damaged, Some(id), "its input was not what was submitted");
+        verdict.find(
+            Class::Damaged,
+            Some(id),
+            "its input was not what was submitted",
+        );
     }
 }
 
@@ -130,19 +140,31 @@ fn judge_strangers(
     let known = |id: &str| history.tasks.contains_key(id);
     let mut came: BTreeMap<u64, BTreeSet<&str>> = BTreeMap::new();
     for (id, stored) in results.iter().filter(|(id, _)| !known(id)) {
-        let jobs = stored.iter().filter_map(|result| result.genuine.as_ref()?.job);
-        match jobs.into_iter().find(|job| history.unconfirmed.contains_key(job)) {
+        let jobs = stored
+            .iter()
+            .filter_map(|result| result.genuine.as_ref()?.job);
+        match jobs
+            .into_iter()
+            .find(|job| history.unconfirmed.contains_key(job))
+        {
             Some(job) => {
                 came.entry(job).or_default().insert(id);
             }
-            None => verdict.find(Class::Unsubmitted, Some(id), "a result without a submission"),
+            None => verdict.find(
+                Class::Unsubmitted,
+                Some(id),
+                "a result without a submission",
+            ),
         }
     }
     for (job, ids) in came.iter().filter(|(_, ids)| ids.len() > 1) {
         let what = format!("job {job} was submitted once and has results as {ids:?}");
         verdict.find(Class::TwoResults, None, what);
     }
-    for id in by_task.keys().filter(|id| !known(id) && !results.contains_key(*id)) {
+    for id in by_task
+        .keys()
+        .filter(|id| !known(id) && !results.contains_key(*id))
+    {
         let what = "ran, but has no result; its submission was not confirmed";
         verdict.find(Class::Lost, Some(id), what);
     }
@@ -160,9 +182,17 @@ fn judge_dead_letters(
     let failed: BTreeSet<&str> = failed.map(|(id, _)| *id).collect();
     let dead = history.dead_ids();
     for id in failed.difference(&dead) {
-        verdict.find(Class::DeadLetters, Some(id), "failed for good without a dead letter");
+        verdict.find(
+            Class::DeadLetters,
+            Some(id),
+            "failed for good without a dead letter",
+        );
     }
     for id in dead.difference(&failed) {
-        verdict.find(Class::DeadLetters, Some(id), "a dead letter, but it did not fail for good");
+        verdict.find(
+            Class::DeadLetters,
+            Some(id),
+            "a dead letter, but it did not fail for good",
+        );
     }
 }

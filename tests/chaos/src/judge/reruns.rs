@@ -1,6 +1,6 @@
 //! Executions: attempts in their order, and every second one explained.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::explain::{Explainer, Explanation};
@@ -14,29 +14,37 @@ const AFTER_RESULT: Duration = Duration::from_secs(1);
 pub(super) fn judge(history: &History, rules: &Rules, verdict: &mut Verdict) {
     let explainer = Explainer::new(history);
     let mut ended: BTreeMap<&str, Moment> = BTreeMap::new();
-    for result in history.results.iter().filter(|result| result.genuine.is_some()) {
+    for result in history
+        .results
+        .iter()
+        .filter(|result| result.genuine.is_some())
+    {
         let at = ended.entry(&result.id).or_insert(result.at);
         *at = result.at.min(*at);
     }
-    // Who looks for these may find that they have none.
-    for result in history.results.iter().filter(|result| result.genuine.is_none()) {
-        ended.remove(result.id.as_str());
-    }
+    // Who looks for the result of these may find that they have none.
+    let strange = history
+        .results
+        .iter()
+        .filter(|result| result.genuine.is_none());
+    let forged: BTreeSet<&str> = strange.map(|result| result.id.as_str()).collect();
+    ended.retain(|id, _| !forged.contains(id));
     for (id, executions) in history.by_task() {
         judge_attempts(history, id, &executions, verdict);
-        judge_repeated(&explainer, rules, id, &executions, verdict);
+        judge_repeated(
+            &explainer,
+            rules,
+            (id, forged.contains(id)),
+            &executions,
+            verdict,
+        );
         if let Some(end) = ended.get(id) {
             judge_late(&explainer, id, *end, &executions, verdict);
         }
     }
 }
 
-fn judge_attempts(
-    history: &History,
-    id: &str,
-    executions: &[&Execution],
-    verdict: &mut Verdict,
-) {
+fn judge_attempts(history: &History, id: &str, executions: &[&Execution], verdict: &mut Verdict) {
     let allowed = history.task(id).map_or(u32::MAX, |task| task.attempts_max);
     let mut told = 0;
     for execution in executions {
@@ -49,7 +57,10 @@ fn judge_attempts(
             before.attempt + 1 == attempt && before.begin <= execution.begin && before.failed()
         });
         if attempt > 1 && attempt > told && !failed_before {
-            let what = format!("attempt {attempt} began, but attempt {} did not fail", attempt - 1);
+            let what = format!(
+                "attempt {attempt} began, but attempt {} did not fail",
+                attempt - 1
+            );
             verdict.find(Class::Attempts, Some(id), what);
         }
         told = told.max(attempt);
@@ -59,7 +70,7 @@ fn judge_attempts(
 fn judge_repeated(
     explainer: &Explainer<'_>,
     rules: &Rules,
-    id: &str,
+    (id, forged): (&str, bool),
     executions: &[&Execution],
     verdict: &mut Verdict,
 ) {
@@ -83,6 +94,7 @@ fn judge_repeated(
                 "only its path failed, and it was still running (disturbed)"
             }
             Explanation::Ended | Explanation::Silent | Explanation::Path => explanation.as_str(),
+            Explanation::Nothing if forged => "somebody else wrote where its result belongs",
             Explanation::Nothing => {
                 verdict.find(Class::Unexplained, Some(id), what);
                 explanation.as_str()
@@ -99,7 +111,10 @@ fn judge_late(
     executions: &[&Execution],
     verdict: &mut Verdict,
 ) {
-    for late in executions.iter().filter(|ran| ran.begin > end + AFTER_RESULT) {
+    for late in executions
+        .iter()
+        .filter(|ran| ran.begin > end + AFTER_RESULT)
+    {
         let span = Span {
             from: end.before(AFTER_RESULT),
             to: late.begin,

@@ -30,11 +30,15 @@ pub(super) fn measure(history: &History) -> Timings {
                     let all = &by_task[ran.task.as_str()];
                     next_after(all.iter().copied(), at)
                 });
-                timings.worker_killed.extend(next.map(|next| next.since(at)));
+                timings
+                    .worker_killed
+                    .extend(next.map(|next| next.since(at)));
             }
             Role::Scheduler if leads(history, *life, at) => {
                 let next = next_after(history.executions.iter(), at + ON_ITS_WAY);
-                timings.leader_killed.extend(next.map(|next| next.since(at)));
+                timings
+                    .leader_killed
+                    .extend(next.map(|next| next.since(at)));
             }
             Role::Scheduler | Role::Submitter | Role::Monitor => {}
         }
@@ -44,14 +48,13 @@ pub(super) fn measure(history: &History) -> Timings {
     timings
 }
 
-fn next_after<'a>(
-    executions: impl Iterator<Item = &'a Execution>,
-    at: Moment,
-) -> Option<Moment> {
+fn next_after<'a>(executions: impl Iterator<Item = &'a Execution>, at: Moment) -> Option<Moment> {
     executions.map(|ran| ran.begin).find(|begin| *begin > at)
 }
 
 fn leads(history: &History, life: Life, at: Moment) -> bool {
     let known = history.leaders.iter().filter(|(since, _)| *since <= at);
-    known.max_by_key(|(since, _)| *since).is_some_and(|(_, leader)| *leader == life)
+    known
+        .max_by_key(|(since, _)| *since)
+        .is_some_and(|(_, leader)| *leader == life)
 }

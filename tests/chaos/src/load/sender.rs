@@ -53,7 +53,9 @@ impl Sender {
 
     /// What was submitted so far.
     pub fn submitted(&self) -> std::sync::MutexGuard<'_, Submitted> {
-        self.submitted.lock().unwrap_or_else(PoisonError::into_inner)
+        self.submitted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Submits a load until it is told that the storm is over; then what is under way, for a while.
@@ -93,8 +95,12 @@ impl Sender {
         let headers = [("traceparent", trace.as_str())];
         let reply_to = format!("rota.result.{victim}");
         let input = order.job.input();
-        self.submitted().unconfirmed.insert(order.job.number, task(order));
-        let sent = self.client.publish(&subject, Some(&reply_to), &headers, &input);
+        self.submitted()
+            .unconfirmed
+            .insert(order.job.number, task(order));
+        let sent = self
+            .client
+            .publish(&subject, Some(&reply_to), &headers, &input);
         sent.await.ok().map(|()| victim)
     }
 
@@ -110,7 +116,10 @@ impl Sender {
     }
 
     async fn submit(&self, order: &Order, hidden: bool) {
-        self.submitted().unconfirmed.entry(order.job.number).or_insert_with(|| task(order));
+        self.submitted()
+            .unconfirmed
+            .entry(order.job.number)
+            .or_insert_with(|| task(order));
         let tries = if order.name.is_some() { TRIES_MAX } else { 1 };
         for _ in 0..tries {
             if let Some(seq) = self.try_submit(order, hidden).await {
@@ -136,7 +145,10 @@ impl Sender {
             headers.push((header, name));
         }
         let input = order.job.input();
-        let answer = self.client.request(&subject, &headers, &input, CONFIRM_LIMIT).await?;
+        let answer = self
+            .client
+            .request(&subject, &headers, &input, CONFIRM_LIMIT)
+            .await?;
         let answer: Value = serde_json::from_slice(&answer.body).ok()?;
         match answer.get("error") {
             None => answer["seq"].as_u64(),

@@ -10,8 +10,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::clock::Moment;
 use crate::crew::Running;
 use crate::facts::{FaultFact, Span};
-use crate::fault::{Fault, Which};
+use crate::fault::{Fault, Place, Which};
 use crate::load::{Load, Sender};
+use crate::logs::Logs;
 use crate::plan::Planned;
 use crate::servers::Servers;
 use crate::wall::WallClocks;
@@ -22,30 +23,17 @@ const FORGERS: u64 = 1 << 40;
 /// Strikes.
 #[derive(Debug)]
 pub(super) struct Striker {
-    servers: Arc<Servers>,
-    running: Arc<Running>,
-    sender: Sender,
-    clocks: Option<WallClocks>,
+    pub(super) servers: Arc<Servers>,
+    pub(super) running: Arc<Running>,
+    pub(super) sender: Sender,
+    pub(super) logs: Logs,
+    pub(super) clocks: Option<WallClocks>,
 }
 
 /// What came of a fault: the server that it struck, or why it was not done.
 type Done = Result<Option<usize>, String>;
 
 impl Striker {
-    pub(super) const fn new(
-        servers: Arc<Servers>,
-        running: Arc<Running>,
-        sender: Sender,
-        clocks: Option<WallClocks>,
-    ) -> Self {
-        Self {
-            servers,
-            running,
-            sender,
-            clocks,
-        }
-    }
-
     /// Does all of a plan, each fault at its time, and returns when the last is over.
     pub(super) async fn strike_all(self, planned: Vec<Planned>) -> Vec<FaultFact> {
         let (striker, began) = (Arc::new(self), Instant::now());
@@ -75,10 +63,20 @@ impl Striker {
     async fn do_it(&self, number: u64, fault: &Fault) -> Done {
         let seat = |place: &_| self.running.seat(*place);
         match fault {
-            Fault::Kill(place) => seat(place).signal(Signal::KILL).await,
-            Fault::Drain(place) => seat(place).signal(Signal::TERM).await,
+            Fault::Kill(place) => self.signal(*place, Signal::KILL).await?,
+            Fault::KillLeading => {
+                let leader = self
+                    .logs
+                    .noticed()
+                    .leaders
+                    .last()
+                    .map(|(_, life)| life.place);
+                self.signal(leader.ok_or("nobody leads")?, Signal::KILL)
+                    .await?;
+            }
+            Fault::Drain(place) => self.signal(*place, Signal::TERM).await?,
             Fault::Stop(place, span) => {
-                seat(place).signal(Signal::STOP).await;
+                self.signal(*place, Signal::STOP).await?;
                 sleep(*span).await;
                 seat(place).signal(Signal::CONT).await;
             }
@@ -88,7 +86,9 @@ impl Striker {
             Fault::LeaveLog(place, span) => seat(place).leave_log(*span).await,
             Fault::StepClock(place, by) => {
                 let clocks = self.clocks.as_ref().ok_or("no clock can be stepped")?;
-                clocks.step(*place, *by).map_err(|error| error.to_string())?;
+                clocks
+                    .step(*place, *by)
+                    .map_err(|error| error.to_string())?;
             }
             Fault::StepDownStream(stream) => {
                 let told = self.servers.step_down_stream(stream).await;
@@ -100,7 +100,10 @@ impl Striker {
             }
             Fault::Forge => {
                 let order = Load::forger(FORGERS + number);
-                self.sender.forge(&order).await.ok_or("there is nothing to forge yet")?;
+                self.sender
+                    .forge(&order)
+                    .await
+                    .ok_or("there is nothing to forge yet")?;
             }
             Fault::KillServer(which, span)
             | Fault::EndServer(which, span)
@@ -112,13 +115,25 @@ impl Striker {
         Ok(None)
     }
 
+    async fn signal(&self, place: Place, signal: Signal) -> Result<(), String> {
+        if !self.running.is_up(place) {
+            return Err(format!("{place} does not run"));
+        }
+        self.running.seat(place).signal(signal).await;
+        Ok(())
+    }
+
     async fn strike_server(
         &self,
         fault: &Fault,
         which: Which,
         span: Duration,
     ) -> Result<usize, String> {
-        let index = self.servers.find(which).await.ok_or("nobody tells who leads")?;
+        let index = self
+            .servers
+            .find(which)
+            .await
+            .ok_or("nobody tells who leads")?;
         let done = match fault {
             Fault::EndServer(..) => self.servers.end(index, span).await,
             Fault::StopServer(..) => self.servers.stop(index, span).await,

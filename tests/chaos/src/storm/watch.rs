@@ -72,7 +72,10 @@ impl Watch {
         self.over.send_replace(true);
         while self.looking.join_next().await.is_some() {}
         let mut seen = lock(&self.seen);
-        (std::mem::take(&mut seen.stalls), std::mem::take(&mut seen.leftovers))
+        (
+            std::mem::take(&mut seen.stalls),
+            std::mem::take(&mut seen.leftovers),
+        )
     }
 }
 
@@ -127,7 +130,9 @@ fn look(running: &Running, seen: &Mutex<Seen>) {
 
 fn memory_bytes(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
     Some(kib << 10)
 }
