@@ -49,7 +49,7 @@ impl Harvest {
 
     /// How many there are.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.results.len()
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::facts::History;
+use crate::fault::Role;
 use crate::judge::{Verdict, Violation};
 use crate::logs::lines_about;
 use crate::storm::{Options, Storm};
@@ -54,82 +55,81 @@ pub fn report(options: &Options, storm: &Storm, verdict: &Verdict) -> String {
 
 fn summary(options: &Options, storm: &Storm, verdict: &Verdict) -> String {
     let history = &storm.history;
-    let mut text = String::new();
-    let _ = writeln!(
-        text,
+    let mut lines = vec![format!(
         "storm     seed {}, {} server(s), {:.0} s of faults, {:.0} s until calm",
         options.seed,
         options.servers,
         history.calm.since(history.began).as_secs_f64(),
         history.ended.since(history.calm).as_secs_f64()
-    );
-    for skipped in &storm.skipped {
-        let _ = writeln!(text, "skipped   {skipped}");
-    }
-    let _ = writeln!(text, "faults    {}", faults(history));
+    )];
+    let skipped = storm.skipped.iter();
+    lines.extend(skipped.map(|skipped| format!("skipped   {skipped}")));
+    lines.push(format!("faults    {}", faults(history)));
+    lines.extend(work(history, verdict));
+    lines.extend(processes(history));
+    let timings = &verdict.timings;
+    lines.push(format!(
+        "worker killed, its task begins elsewhere   {}",
+        spread(&timings.worker_killed)
+    ));
+    lines.push(format!(
+        "leader killed, the next execution begins   {}",
+        spread(&timings.leader_killed)
+    ));
+    lines.join("\n")
+}
+
+fn work(history: &History, verdict: &Verdict) -> Vec<String> {
     let submissions: u32 = history.tasks.values().map(|task| task.submissions).sum();
-    let _ = writeln!(
-        text,
-        "tasks     {} confirmed by {submissions} submissions, {} not confirmed",
-        history.tasks.len(),
-        history.unconfirmed.len()
-    );
     let genuine = history
         .results
         .iter()
-        .filter(|result| result.genuine.is_some());
-    let _ = writeln!(
-        text,
-        "results   {} ({} of others), {} dead letters",
-        genuine.count(),
-        history
-            .results
-            .iter()
-            .filter(|result| result.genuine.is_none())
-            .count(),
-        history.dead.len()
-    );
-    let _ = writeln!(text, "ran       {} executions", history.executions.len());
-    for (explanation, count) in &verdict.reruns {
-        let _ = writeln!(text, "again     {count} because {explanation}");
-    }
+        .filter(|result| result.genuine.is_some())
+        .count();
+    let mut lines = vec![
+        format!(
+            "tasks     {} confirmed by {submissions} submissions, {} not confirmed",
+            history.tasks.len(),
+            history.unconfirmed.len()
+        ),
+        format!(
+            "results   {genuine} ({} of others), {} dead letters",
+            history.results.len() - genuine,
+            history.dead.len()
+        ),
+        format!("ran       {} executions", history.executions.len()),
+    ];
+    let reruns = verdict.reruns.iter();
+    lines.extend(reruns.map(|(explanation, count)| format!("again     {count}: {explanation}")));
+    lines
+}
+
+fn processes(history: &History) -> Vec<String> {
+    let mut lines = Vec::new();
     let stalled: Duration = history
         .machine_stalls
         .iter()
         .map(|span| span.length())
         .sum();
     if !stalled.is_zero() {
-        let _ = writeln!(
-            text,
-            "machine   stood still {} times, {stalled:.1?} in all",
-            history.machine_stalls.len()
-        );
+        let times = history.machine_stalls.len();
+        lines.push(format!(
+            "machine   stood still {times} times, {stalled:.1?} in all"
+        ));
     }
     let old = history.lives.values().filter(|fact| fact.old).count();
-    let peak = history
-        .lives
-        .iter()
-        .map(|(life, fact)| (fact.peak_bytes >> 20, life))
-        .max();
-    if let Some((mib, life)) = peak {
-        let count = history.lives.len();
-        let _ = writeln!(
-            text,
-            "processes {count}, {old} of them old; {life} used most: {mib} MiB"
-        );
+    let count = history.lives.len();
+    lines.push(format!("processes {count}, {old} of the old release"));
+    for role in Role::ALL {
+        let own = history
+            .lives
+            .iter()
+            .filter(|(life, _)| life.place.role == role);
+        if let Some((mib, life)) = own.map(|(life, fact)| (fact.peak_bytes >> 20, life)).max() {
+            lines.push(format!("memory    {life} used most of its kind: {mib} MiB"));
+        }
     }
-    let timings = &verdict.timings;
-    let _ = writeln!(
-        text,
-        "worker killed, its task begins elsewhere   {}",
-        spread(&timings.worker_killed)
-    );
-    let _ = write!(
-        text,
-        "leader killed, the next execution begins   {}",
-        spread(&timings.leader_killed)
-    );
-    text
+    lines
 }
 
 fn faults(history: &History) -> String {

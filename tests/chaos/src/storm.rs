@@ -313,7 +313,7 @@ impl Stage {
             self.servers.stream("ROTA_RESULTS").await
         });
         let last = results.await?["state"]["last_seq"].as_u64().unwrap_or(0);
-        history.results_unseen = last.saturating_sub(harvest.len() as u64);
+        history.results_unseen = last.saturating_sub(harvest.count() as u64);
         history.results = std::mem::take(harvest).into_results();
         let submitted = self.sender.submitted().clone();
         history.tasks = submitted.tasks;
