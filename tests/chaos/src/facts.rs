@@ -125,6 +125,8 @@ pub struct Left {
     pub messages: Option<u64>,
     /// Messages delivered and not acked, by all its consumers.
     pub unacked: u64,
+    /// The ids of the tasks in it.
+    pub ids: Vec<String>,
 }
 
 /// One life of a process.
@@ -304,6 +306,14 @@ impl History {
             by_task.entry(&execution.task).or_default().push(execution);
         }
         by_task
+    }
+
+    /// The stream in which a task still lies.
+    #[must_use]
+    pub fn lies_in(&self, id: &str) -> Option<&str> {
+        let mut left = self.left.iter();
+        let holding = left.find(|left| left.ids.iter().any(|other| other == id));
+        holding.map(|left| left.stream.as_str())
     }
 
     /// How often a client wrote where a result belongs.

@@ -78,6 +78,18 @@ pub async fn dead_letters(client: &Client) -> Option<Vec<String>> {
     Some(ids.map(str::to_owned).collect())
 }
 
+/// The ids of the tasks that lie in a stream.
+pub async fn ids_in(client: &Client, stream: &str) -> Option<Vec<String>> {
+    let (messages, _) = read_from(client, stream, 1).await?;
+    let id = |message: &Reply| {
+        // At the door the id is the submitter's own, or the sequence.
+        let names = ["Rota-Id", "Nats-Msg-Id", "nats-msg-id", "Nats-Sequence"];
+        let mut found = names.iter().filter_map(|name| message.header(name));
+        found.next().map(str::to_owned)
+    };
+    Some(messages.iter().filter_map(id).collect())
+}
+
 /// All messages of a stream from a sequence on, and the sequence after the last.
 async fn read_from(client: &Client, stream: &str, from: u64) -> Option<(Vec<Reply>, u64)> {
     let subject = format!("$JS.API.DIRECT.GET.{stream}");

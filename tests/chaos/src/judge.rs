@@ -60,6 +60,8 @@ pub enum Severity {
 pub enum Class {
     /// A confirmed submission without a genuine result.
     Lost,
+    /// A confirmed submission without a result that still lies in a stream.
+    Unfinished,
     /// More than one result for an id.
     TwoResults,
     /// A result or an execution that nobody submitted.

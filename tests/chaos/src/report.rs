@@ -7,13 +7,15 @@ use std::time::Duration;
 use crate::clock::Moment;
 use crate::facts::History;
 use crate::fault::Role;
-use crate::judge::{Verdict, Violation};
+use crate::judge::{Class, Verdict, Violation};
 use crate::logs::lines_about;
 use crate::storm::{Options, Storm};
 
-/// Violations that are told one by one, and of these those with a timeline.
-const TOLD_MAX: usize = 40;
-const TIMELINES_MAX: usize = 10;
+/// Warnings that are told one by one.
+const TOLD_MAX: usize = 20;
+/// Violations of each class that are told, and those of them with a timeline.
+const TOLD_OF_CLASS_MAX: usize = 10;
+const TIMELINES_OF_CLASS_MAX: usize = 4;
 /// Lines of one timeline.
 const LINES_MAX: usize = 200;
 
@@ -38,10 +40,12 @@ pub fn report(options: &Options, storm: &Storm, verdict: &Verdict) -> String {
         );
         return text;
     }
-    for violation in verdict.violations.iter().take(TOLD_MAX) {
+    let told = first_of_each_class(&verdict.violations, TOLD_OF_CLASS_MAX);
+    for violation in &told {
         let _ = writeln!(text, "VIOLATION seed {}  {violation}", options.seed);
     }
-    let _ = writeln!(text, "{}", timelines(storm, &verdict.violations));
+    let examples = first_of_each_class(&verdict.violations, TIMELINES_OF_CLASS_MAX);
+    text.push_str(&timelines(storm, &examples));
     let _ = writeln!(
         text,
         "{} violations with seed {} on {} server(s): {:?}",
@@ -51,6 +55,18 @@ pub fn report(options: &Options, storm: &Storm, verdict: &Verdict) -> String {
         verdict.classes()
     );
     text
+}
+
+/// So many of each class, the gravest class first.
+fn first_of_each_class(violations: &[Violation], max: usize) -> Vec<&Violation> {
+    let mut classes: BTreeMap<Class, Vec<&Violation>> = BTreeMap::new();
+    for violation in violations {
+        let told = classes.entry(violation.class).or_default();
+        if told.len() < max {
+            told.push(violation);
+        }
+    }
+    classes.into_values().flatten().collect()
 }
 
 fn summary(options: &Options, storm: &Storm, verdict: &Verdict) -> String {
@@ -166,7 +182,7 @@ fn spread(sorted: &[Duration]) -> String {
     )
 }
 
-fn timelines(storm: &Storm, violations: &[Violation]) -> String {
+fn timelines(storm: &Storm, violations: &[&Violation]) -> String {
     let mut text = String::new();
     let mut tasks: Vec<&str> = Vec::new();
     for task in violations
@@ -177,7 +193,7 @@ fn timelines(storm: &Storm, violations: &[Violation]) -> String {
             tasks.push(task);
         }
     }
-    for task in tasks.into_iter().take(TIMELINES_MAX) {
+    for task in tasks {
         let _ = writeln!(text, "\ntask {task}");
         text.push_str(&timeline(storm, task));
     }

@@ -20,7 +20,7 @@ use crate::clock::Moment;
 use crate::crew::{Running, Setting};
 use crate::facts::{FaultFact, History, Left, Span, executions};
 use crate::fault::Family;
-use crate::harvest::{Harvest, dead_letters};
+use crate::harvest::{Harvest, dead_letters, ids_in};
 use crate::load::{Load, Sender};
 use crate::logs::Logs;
 use crate::plan::{Crew, PlanOptions, plan};
@@ -294,6 +294,7 @@ impl Stage {
                 stream: stream.to_owned(),
                 messages: info.and_then(|info| info["state"]["messages"].as_u64()),
                 unacked: unacked.sum(),
+                ids: Vec::new(),
             });
         }
         left
@@ -302,6 +303,13 @@ impl Stage {
     async fn gather(self, history: &mut History) -> anyhow::Result<()> {
         let client = self.servers.client();
         history.left = self.left().await;
+        for left in history
+            .left
+            .iter_mut()
+            .filter(|left| left.messages != Some(0))
+        {
+            left.ids = ids_in(client, &left.stream).await.unwrap_or_default();
+        }
         let mut harvest = self.harvest.lock().await;
         let harvest = &mut *harvest;
         retry("the results", async || {

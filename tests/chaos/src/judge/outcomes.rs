@@ -55,12 +55,20 @@ fn judge_task(
     let newest = genuine.into_iter().max_by_key(|result| result.seq);
     let Some((result, said)) = newest.and_then(|result| Some((result, result.genuine.as_ref()?)))
     else {
-        let executed = ran.len();
-        let what = match forged {
-            false => format!("no result; executed {executed} times"),
-            true => format!("a forged message in place of its result; executed {executed} times"),
+        let (executed, lies_in) = (ran.len(), history.lies_in(id));
+        let (class, what) = match lies_in {
+            Some(stream) => (Class::Unfinished, format!("it still lies in {stream}")),
+            None if forged => (
+                Class::Lost,
+                "a forged message in place of its result".to_owned(),
+            ),
+            None => (Class::Lost, "no result, and it lies nowhere".to_owned()),
         };
-        verdict.find(Class::Lost, Some(id), what);
+        verdict.find(
+            class,
+            Some(id),
+            format!("{what}; executed {executed} times"),
+        );
         return;
     };
     if said.job != Some(task.job.number) {

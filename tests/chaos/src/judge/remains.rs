@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Class, Rules, Verdict, ms};
 use crate::facts::History;
-use crate::fault::Role;
+use crate::fault::{Life, Role};
 
 /// Violations of one sort that are told one by one.
 const TOLD_MAX: usize = 20;
@@ -34,7 +34,8 @@ fn judge_streams(history: &History, verdict: &mut Verdict) {
 }
 
 fn judge_processes(history: &History, rules: &Rules, verdict: &mut Verdict) {
-    for left in &history.leftovers {
+    let leftovers = history.leftovers.iter();
+    for left in leftovers.filter(|left| !is_old(history, left.worker)) {
         let what = format!(
             "process {} of it lives {} after {} was gone",
             left.pid,
@@ -43,7 +44,7 @@ fn judge_processes(history: &History, rules: &Rules, verdict: &mut Verdict) {
         );
         verdict.find(Class::LeftBehind, Some(&left.task), what);
     }
-    for (life, fact) in &history.lives {
+    for (life, fact) in history.lives.iter().filter(|(_, fact)| !fact.old) {
         let bound = match life.place.role {
             Role::Scheduler => rules.scheduler_bytes_max,
             Role::Submitter | Role::Worker | Role::Monitor => rules.service_bytes_max,
@@ -65,13 +66,26 @@ fn is_allowed_end(how: &str) -> bool {
     how.ends_with(": 69")
 }
 
+/// What a process of the older release does by itself cannot be mended any more.
+fn is_old(history: &History, life: Life) -> bool {
+    history.lives.get(&life).is_some_and(|fact| fact.old)
+}
+
 fn judge_logs(history: &History, rules: &Rules, verdict: &mut Verdict) {
-    for (life, line) in history.panics.iter().take(TOLD_MAX) {
+    let panics = history
+        .panics
+        .iter()
+        .filter(|(life, _)| !is_old(history, *life));
+    for (life, line) in panics.take(TOLD_MAX) {
         verdict.find(Class::Panic, None, format!("{life}: {line}"));
     }
     // The same line of many lives is one finding.
     let mut lines: BTreeMap<&str, (u64, &crate::facts::Repeat)> = BTreeMap::new();
-    for repeat in &history.repeats {
+    for repeat in history
+        .repeats
+        .iter()
+        .filter(|repeat| !is_old(history, repeat.life))
+    {
         let (times, shortest) = lines.entry(&repeat.line).or_insert((0, repeat));
         *times += repeat.times;
         if repeat.shortest < shortest.shortest {

@@ -204,6 +204,13 @@ fn a_confirmed_task_without_a_result_is_lost() {
     let mut scene = Scene::ended_well(0);
     scene.0.results.clear();
     assert_eq!(scene.classes(), [Class::Lost]);
+    scene.0.left.push(Left {
+        stream: "ROTA_SCHEDULE".to_owned(),
+        messages: Some(1),
+        unacked: 0,
+        ids: vec!["t".to_owned()],
+    });
+    assert_eq!(scene.classes(), [Class::Unfinished, Class::Left]);
 }
 
 #[test]
@@ -492,6 +499,7 @@ fn what_is_left_in_a_stream_is_found() {
             stream,
             messages,
             unacked,
+            ids: Vec::new(),
         });
         scene.classes()
     };
@@ -532,6 +540,10 @@ fn what_a_process_leaves_uses_or_dies_of_is_found() {
     let without_server = scene.0.lives.get_mut(&worker(3)).unwrap();
     without_server.how = "exit status: 69".to_owned();
     assert!(!scene.classes().contains(&Class::Crashed));
+    for life in scene.0.lives.values_mut() {
+        life.old = true;
+    }
+    assert_eq!(scene.classes(), [], "of the older release");
 }
 
 #[test]
