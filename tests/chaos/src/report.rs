@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::facts::History;
+use crate::facts::{History, Span};
 use crate::fault::Role;
 use crate::judge::{Class, Verdict, Violation};
 use crate::logs::lines_about;
@@ -16,6 +16,8 @@ const TOLD_MAX: usize = 20;
 /// Violations of each class that are told, and those of them with a timeline.
 const TOLD_OF_CLASS_MAX: usize = 10;
 const TIMELINES_OF_CLASS_MAX: usize = 4;
+/// A fault stands in a timeline if it was over for less than this.
+const FAULT_LINGERS: Duration = Duration::from_secs(3);
 /// Lines of one timeline.
 const LINES_MAX: usize = 200;
 
@@ -200,7 +202,7 @@ fn timelines(storm: &Storm, violations: &[&Violation]) -> String {
     text
 }
 
-/// Everything that is known of a task in the order of time, with the faults of its time.
+/// Everything that is known of a task in the order of time, with the faults near to it.
 fn timeline(storm: &Storm, id: &str) -> String {
     let history = &storm.history;
     let mut lines = lines_about(&storm.logs, id);
@@ -240,13 +242,13 @@ fn timeline(storm: &Storm, id: &str) -> String {
         };
         lines.push((result.at, what));
     }
-    lines.sort();
-    let first = lines.first().map_or(history.began, |(at, _)| *at);
-    let last = lines.last().map_or(history.ended, |(at, _)| *at);
-    for fact in &history.faults {
-        let near = fact.span.from + Duration::from_secs(3) >= first && fact.span.from <= last;
-        if near && fact.skipped.is_none() {
-            lines.push((fact.span.from, format!("FAULT {}", fact.fault)));
+    let times: Vec<Moment> = lines.iter().map(|(at, _)| *at).collect();
+    for fact in history.faults.iter().filter(|fact| fact.skipped.is_none()) {
+        let Span { from, to } = fact.span;
+        // What held, or was over for a moment, when something happened to the task.
+        let near = |at: &Moment| from <= *at && *at <= to + FAULT_LINGERS;
+        if times.iter().any(near) {
+            lines.push((from, format!("FAULT {}", fact.fault)));
         }
     }
     lines.sort();

@@ -83,14 +83,25 @@ fn judge_task(
     if ran.is_empty() && said.state == "completed" {
         verdict.find(Class::NeverRan, Some(id), "completed, and never ran");
     }
-    let mut damaged = ran.iter();
-    if damaged.any(|ran| matches!(ran.end, Some((_, Outcome::Damaged)))) {
+    if ran.iter().any(|ran| is_damaged(history, ran)) {
         verdict.find(
             Class::Damaged,
             Some(id),
             "its input was not what was submitted",
         );
     }
+}
+
+/// A command whose worker is killed may have got only a part of its input.
+fn is_damaged(history: &History, ran: &Execution) -> bool {
+    let Some((at, Outcome::Damaged)) = ran.end else {
+        return false;
+    };
+    let killed = history
+        .lives
+        .get(&ran.worker)
+        .and_then(|life| life.killed());
+    killed.is_none_or(|killed| killed > at)
 }
 
 fn judge_outcome(

@@ -285,6 +285,8 @@ fn a_damaged_input_is_found() {
     let mut scene = Scene::ended_well(0);
     scene.0.executions[0].end = Some((at(150), Outcome::Damaged));
     assert_eq!(scene.classes(), [Class::Damaged]);
+    scene.kill(2, 140);
+    assert_eq!(scene.classes(), [], "its worker was killed while it wrote");
 }
 
 #[test]
