@@ -64,6 +64,8 @@ impl From<SendError> for SessionError {
 pub(crate) struct Start {
     pub(crate) term: Term,
     pub(crate) validity: LeaseValidity,
+    /// Decides where there is a choice; the time of day when nothing is given.
+    pub(crate) seed: Option<u64>,
     /// The workers that are known to be there.
     pub(crate) known: BTreeSet<WorkerId>,
     pub(crate) memory: Option<LeaderMemory>,
@@ -95,7 +97,7 @@ impl Session {
         let mut actions = Vec::new();
         let beginning = Beginning {
             term: start.term,
-            seed: now.0,
+            seed: start.seed.unwrap_or(now.0),
             now,
             expected: start.known,
             memory: start.memory,
