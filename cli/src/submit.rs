@@ -77,9 +77,9 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode, Failure> {
     let stored = store(&bus, &kind, headers, input).await?;
     let id = match chosen {
         Some(id) => TaskId::chosen(&id).map_err(Failure::usage)?,
-        None => TaskId::from_sequence(stored.sequence),
+        None => TaskId::from_sequence(stored.seq()),
     };
-    if stored.duplicate {
+    if let Stored::Duplicate { .. } = stored {
         note(format_args!("{id} was submitted before; nothing was added"));
     }
     if !args.wait {

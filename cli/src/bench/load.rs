@@ -90,7 +90,7 @@ async fn publish(
         let at = Micros::now();
         let message = Message::new(subject.clone(), Bytes::from_static(b"x"));
         let storing = bus.store(message, Expect::Nothing).await?;
-        under_way.push(async move { storing.done().await.map(|stored| (stored.sequence, at)) });
+        under_way.push(async move { storing.done().await.map(|stored| (stored.seq(), at)) });
         while under_way.len() >= WINDOW
             && let Some(stored) = under_way.next().await
         {

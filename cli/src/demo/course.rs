@@ -134,7 +134,7 @@ impl<'a> Course<'a> {
         let message = Message::new(bus.subjects().submit(&kind), task.input.clone());
         let stored = bus.store(message, Expect::Nothing).await?.done().await?;
         self.submitted
-            .insert(TaskId::from_sequence(stored.sequence), number);
+            .insert(TaskId::from_sequence(stored.seq()), number);
         Ok(())
     }
 

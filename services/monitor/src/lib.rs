@@ -16,7 +16,7 @@
 //!
 //! What must hold: the monitor changes nothing. It makes the streams when it is the first to start, as
 //! every service does, and after that it only reads: no consumer, no ack, no publish. Whatever arrives,
-//! its memory and the number of its lines a second are bounded.
+//! its memory and the number of its lines are bounded.
 
 mod args;
 mod reader;

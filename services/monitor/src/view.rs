@@ -4,7 +4,7 @@
 //! heartbeats ─► Fleet ──────┐
 //! events ─────► Leadership  ├─ each interval ─► Summary ─► Silencer ─┐
 //!        ├────► Tally ──────┘                                        ├─► Line
-//!        └────► Quota (so many lines a second, then "and n more") ───┘
+//!        └────► Quota (so many lines at a time, then "and n more") ───┘
 //! readings ───► Flow (rates), Backlog
 //! ```
 //!
@@ -89,7 +89,7 @@ impl View {
         lines: &mut Vec<Line>,
     ) {
         if let Some(line) = self.fleet.handle_heartbeat(now, heartbeat) {
-            self.push(line, lines);
+            self.push(now, line, lines);
         }
     }
 
@@ -134,7 +134,7 @@ impl View {
 
     /// A second has passed.
     pub(crate) fn handle_tick(&mut self, now: Duration, lines: &mut Vec<Line>) {
-        self.quota.flush(lines);
+        self.quota.flush(now, lines);
         self.complaints
             .handle_tick(now, self.fleet.take_refused(), lines);
         self.fleet.forget_old(now);
@@ -143,10 +143,16 @@ impl View {
         }
         if self.leadership.leader(now) == Leader::Absent {
             for line in self.fleet.newly_silent(now) {
-                self.push(line, lines);
+                self.push(now, line, lines);
             }
         }
         lines.extend(self.leadership.warn(now, self.unsettled));
+    }
+
+    /// The end: what was held back is told.
+    pub(crate) fn handle_end(&mut self, now: Duration, lines: &mut Vec<Line>) {
+        self.handle_tick(now, lines);
+        self.quota.finish(now, lines);
     }
 
     /// The states of streams, once each interval. The first one is what later ones are compared with.
@@ -224,15 +230,15 @@ impl View {
             | Event::KindWithdrawn { .. }
             | Event::Reserved { .. } => {}
         }
-        self.push(Line::Happened(event), lines);
+        self.push(now, Line::Happened(event), lines);
     }
 
-    /// Says it if there is room this second, else counts it.
-    fn push(&mut self, line: Line, lines: &mut Vec<Line>) {
+    /// Says it if there is room, else counts it.
+    fn push(&mut self, now: Duration, line: Line, lines: &mut Vec<Line>) {
         match line.sort() {
             None => lines.push(line),
             Some((sort, kind)) => {
-                if self.quota.admit(sort, kind) {
+                if self.quota.admit(now, sort, kind) {
                     lines.push(line);
                 }
             }

@@ -87,8 +87,8 @@ impl Watcher {
             }
             self.fold(input);
         }
-        // What was held back for the next tick must still be told.
-        self.fold(Input::Tick);
+        // What was held back for a later tick must still be told.
+        self.fold(Input::Stop);
         info!("watching no more");
         Ok(())
     }
@@ -97,7 +97,7 @@ impl Watcher {
         let now = self.born.elapsed();
         let (view, lines) = (&mut self.view, &mut self.lines);
         match input {
-            Input::Stop => {}
+            Input::Stop => view.handle_end(now, lines),
             Input::Tick => view.handle_tick(now, lines),
             Input::Link(link) => view.handle_link(now, link, lines),
             Input::Reading(reading) => view.handle_reading(now, reading, lines),

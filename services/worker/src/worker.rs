@@ -72,9 +72,8 @@ impl Worker {
     /// # Errors
     /// [`RunError`]: no server, streams that differ, or a drain that a second signal cut short.
     pub async fn run(self) -> Result<(), RunError> {
-        if let Some(log) = &self.log {
-            rota_service::init(log, "worker");
-        }
+        let log = self.log.clone();
+        let _until_the_end = log.map(|log| rota_service::init(&log, "worker"));
         let shutdown = Shutdown::listen().map_err(RunError::Signals)?;
         self.run_until(shutdown).await
     }

@@ -12,7 +12,7 @@ use crate::limit::{Cause, NETWORK_LIMIT, within};
 /// The server's code for a stream that is not there.
 pub(crate) const STREAM_NOT_FOUND: u64 = 10_059;
 /// And for a message.
-const NO_MESSAGE_FOUND: u64 = 10_037;
+pub(crate) const NO_MESSAGE_FOUND: u64 = 10_037;
 
 /// Why the server did not do it.
 #[derive(Debug, thiserror::Error)]

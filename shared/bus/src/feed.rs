@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, pull};
+use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::{AckKind, Message as JsMessage};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -11,13 +12,16 @@ use rota_wire::{Headers, Micros};
 use crate::connect::Bus;
 use crate::limit::{Cause, within};
 use crate::streams::StreamName;
+use crate::subjects::{Subject, Subjects};
 
 /// A submission that its submitter neither passed on nor gave back within this time goes to another.
-const ACK_WAIT: Duration = Duration::from_secs(10);
+pub const FEED_ACK_WAIT: Duration = Duration::from_secs(10);
 /// Submissions that all submitters together may have in hand.
 const IN_HAND_MAX: i64 = 8 * 1024;
 /// Submissions that one submitter asks for at a time.
 const BATCH: usize = 1_000;
+/// Submissions that can wait here to be read: it asks anew when half of them are read.
+pub const FEED_WAITING_MAX: usize = 2 * BATCH;
 /// And so many bytes, if the server's largest message is not larger: what waits here is memory.
 const BATCH_BYTES: usize = 32 * 1024 * 1024;
 
@@ -72,7 +76,38 @@ pub struct FeedMessage {
     pub deliveries: u32,
     /// When the stream stored it.
     pub stored: Micros,
-    inner: JsMessage,
+    origin: Origin,
+}
+
+/// How a message came here, and so how it is answered.
+#[derive(Debug)]
+enum Origin {
+    Delivered(JsMessage),
+    /// It was read from its stream. Nobody waits for an answer.
+    Found {
+        bus: Bus,
+        stream: String,
+    },
+}
+
+impl FeedSource {
+    pub(crate) const fn consumer(self) -> &'static str {
+        "submitter"
+    }
+
+    pub(crate) const fn stream(self) -> StreamName {
+        match self {
+            Self::Submissions => StreamName::Intake,
+            Self::Due => StreamName::Schedule,
+        }
+    }
+
+    pub(crate) fn subject(self, subjects: &Subjects) -> Subject {
+        match self {
+            Self::Submissions => subjects.submissions(),
+            Self::Due => subjects.all_due(),
+        }
+    }
 }
 
 impl Bus {
@@ -81,23 +116,16 @@ impl Bus {
     /// # Errors
     /// [`FeedError`] when the server refuses or does not answer.
     pub async fn feed(&self, source: FeedSource) -> Result<Feed, FeedError> {
-        let (consumer, stream, filter) = match source {
-            FeedSource::Submissions => (
-                "submitter",
-                StreamName::Intake,
-                self.subjects().submissions(),
-            ),
-            FeedSource::Due => ("submitter", StreamName::Schedule, self.subjects().all_due()),
-        };
+        let consumer = source.consumer();
         let config = pull::Config {
             durable_name: Some(consumer.to_owned()),
             ack_policy: AckPolicy::Explicit,
-            ack_wait: ACK_WAIT,
+            ack_wait: FEED_ACK_WAIT,
             max_ack_pending: IN_HAND_MAX,
-            filter_subject: filter.to_string(),
+            filter_subject: source.subject(self.subjects()).to_string(),
             ..pull::Config::default()
         };
-        let stream = self.subjects().stream(stream.part());
+        let stream = self.subjects().stream(source.stream().part());
         // A message over the limit of a pull would never be delivered.
         let bytes_max = BATCH_BYTES.max(2 * self.payload_max());
         let opening = async {
@@ -150,8 +178,21 @@ impl FeedMessage {
             sequence,
             deliveries,
             stored,
-            inner,
+            origin: Origin::Delivered(inner),
         })
+    }
+
+    pub(crate) fn found(bus: Bus, stream: String, message: StreamMessage, stored: Micros) -> Self {
+        Self {
+            subject: message.subject.to_string(),
+            headers: crate::headers::from_map(Some(&message.headers)),
+            payload: message.payload,
+            sequence: message.sequence,
+            // How often, nobody knows any more; but it may have been.
+            deliveries: 2,
+            stored,
+            origin: Origin::Found { bus, stream },
+        }
     }
 
     /// It is passed on: the stream may forget it. Sent, not confirmed; if it gets lost, the message comes
@@ -160,7 +201,18 @@ impl FeedMessage {
     /// # Errors
     /// When the connection takes no more.
     pub async fn ack(&self) -> Result<(), Cause> {
-        within(self.inner.ack()).await
+        match &self.origin {
+            Origin::Delivered(message) => within(message.ack()).await,
+            Origin::Found { bus, stream } => Ok(bus.delete_message(stream, self.sequence).await?),
+        }
+    }
+
+    /// It is still in hand: the time after which another gets it begins anew. Sent, not confirmed.
+    ///
+    /// # Errors
+    /// When the connection takes no more.
+    pub async fn renew(&self) -> Result<(), Cause> {
+        self.answer(AckKind::Progress).await
     }
 
     /// It cannot be passed on now: it comes again after a pause.
@@ -168,6 +220,13 @@ impl FeedMessage {
     /// # Errors
     /// When the connection takes no more.
     pub async fn give_back(&self, pause: Duration) -> Result<(), Cause> {
-        within(self.inner.ack_with(AckKind::Nak(Some(pause)))).await
+        self.answer(AckKind::Nak(Some(pause))).await
+    }
+
+    async fn answer(&self, answer: AckKind) -> Result<(), Cause> {
+        match &self.origin {
+            Origin::Delivered(message) => within(message.ack_with(answer)).await,
+            Origin::Found { .. } => Ok(()),
+        }
     }
 }

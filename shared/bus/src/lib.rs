@@ -11,6 +11,7 @@
 //! store     publishing into JetStream, with the server's answer
 //! clock     the server's time
 //! feed      the submitter's durable intake
+//! stragglers  what lies at the door and is not brought
 //! lanes     the scheduler's queues: open, pull, ack, nak, close
 //! lease     leadership and its term, and standing by
 //! memory    what a leader leaves to the next
@@ -18,12 +19,14 @@
 //! results   reading results, and settling one
 //! lookup    whether tasks have ended or wait, many at a time
 //! inspect   sizes and ages, for those who watch
+//! census    how many lanes have tasks, for who lets kinds in
 //! events    telling what happened, in batches
 //! ```
 //!
 //! What must hold: every wait on the network has a limit; and nothing of the NATS client is seen from outside.
 
 mod api;
+mod census;
 mod clock;
 mod connect;
 mod echo;
@@ -41,6 +44,7 @@ mod message;
 mod results;
 mod send;
 mod store;
+mod stragglers;
 mod streams;
 mod subjects;
 mod tasks;
@@ -49,7 +53,7 @@ mod watched;
 pub use connect::{Bus, BusOptions, ConnectError, Link};
 pub use echo::Echo;
 pub use events::EventSender;
-pub use feed::{Feed, FeedError, FeedMessage, FeedSource};
+pub use feed::{FEED_ACK_WAIT, FEED_WAITING_MAX, Feed, FeedError, FeedMessage, FeedSource};
 pub use inspect::{InspectError, LaneState, StreamState};
 pub use lanes::{
     AckHandle, Closed, Delivered, InputPolicy, LaneError, LaneEvent, LaneInputs, LaneReader,

@@ -12,7 +12,7 @@ use super::summary::Summary;
 pub(crate) enum Line {
     /// An event, told as it came.
     Happened(Event),
-    /// Events of a sort that found no room in their second. Without a kind: of the kinds not named.
+    /// Events of a sort that found no room at their time. Without a kind: of the kinds not named.
     More {
         sort: Sort,
         kind: Option<Kind>,
@@ -46,7 +46,7 @@ pub(crate) enum Line {
     Summary(Box<Summary>),
 }
 
-/// Lines of one sort share their room in a second.
+/// Lines of one sort share their room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Sort {
     Leadership,

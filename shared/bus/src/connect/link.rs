@@ -29,7 +29,11 @@ pub struct Link {
 pub(super) fn note(event: &Event, changes: &watch::Sender<Link>) {
     match event {
         Event::Connected => {
-            info!("connected to nats-server");
+            // Said differently, so that the log does not take it for a repetition of the first.
+            match changes.borrow().breaks {
+                0 => info!("connected to nats-server"),
+                breaks => info!(breaks, "connected to nats-server again"),
+            }
             changes.send_modify(|link| link.up = true);
         }
         Event::Disconnected => {
