@@ -13,13 +13,19 @@
 //! the next cannot find again. Whatever breaks the session, a lost connection included, is answered the
 //! same way: begin a new term and call the roll.
 
-mod actions;
-mod errands;
+mod clock;
+mod executor;
+mod frames;
+mod hearing;
+mod inputs;
 mod leadership;
+mod messages;
 mod policy;
 mod recorder;
+mod reporting;
+mod requests;
 mod session;
-mod telling;
+mod standby;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,7 +39,7 @@ use crate::leadership::Leadership;
 pub use crate::policy::{Ageing, PolicyArgs};
 
 use crate::recorder::Recorder;
-use crate::telling::Outlets;
+use crate::reporting::Outlets;
 
 const SERVICE: &str = "scheduler";
 /// How long the parts may take to end.

@@ -31,6 +31,7 @@ mod event;
 mod gate;
 mod leaving;
 mod listing;
+mod offer;
 mod outbox;
 mod pulse;
 pub(crate) mod running;
@@ -39,6 +40,7 @@ mod slots;
 mod standstill;
 mod stint;
 mod throttle;
+mod withdrawing;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -50,6 +52,7 @@ use rota_wire::{Holding, Kind, Span, TaskId};
 pub(crate) use action::{Action, Note};
 pub(crate) use event::{AttemptEnd, AttemptNumber, Event, ReadySeq};
 use gate::{Command, Gate};
+use offer::Offer;
 use outbox::Outbox;
 pub(crate) use pulse::Profile;
 use pulse::Pulse;
@@ -63,6 +66,7 @@ const HELD_MAX: usize = 16 * 1024;
 const STOPPING: &str = "the worker is stopping";
 const NO_ROOM: &str = "the worker has neither a free slot nor room in its queue";
 const UNKNOWN_KIND: &str = "the worker does not handle this kind";
+const WITHDRAWN: &str = "the worker cannot start this kind for now";
 
 /// The state machine. Feed it events and timeouts, then end the turn.
 #[derive(Debug)]
@@ -74,6 +78,7 @@ pub(crate) struct Agent {
     attempts: BTreeMap<AttemptNumber, Begun>,
     attempts_begun: u64,
     slots: Slots,
+    offer: Offer,
     outbox: Outbox,
     pulse: Pulse,
     stop_wait: Duration,
@@ -149,6 +154,7 @@ impl Agent {
             attempts: BTreeMap::new(),
             attempts_begun: 0,
             slots: Slots::new(profile.slots, &profile.kinds),
+            offer: Offer::default(),
             outbox: Outbox::default(),
             pulse: Pulse::new(profile),
             stop_wait,
@@ -166,8 +172,9 @@ impl Agent {
             }
             Event::LinkRestored => self.repeat_all(),
             Event::AttemptEnded { attempt, ran, end } => {
-                self.handle_ended(now, attempt, end.into_ending(), ran, actions);
+                self.handle_ended(now, attempt, end, ran, actions);
             }
+            Event::Looked { kind, unfit } => self.handle_look(now, kind, unfit, actions),
             Event::DrainBegun { grace } => self.handle_drain(now + grace, actions),
         }
     }
@@ -175,6 +182,9 @@ impl Agent {
     pub(crate) fn handle_timeout(&mut self, now: Duration, actions: &mut Vec<Action>) {
         self.pulse.handle_timeout(now);
         self.outbox.handle_timeout(now);
+        if self.phase == Phase::Up {
+            actions.extend(self.offer.take_due(now).into_iter().map(Action::Look));
+        }
         match self.phase {
             Phase::Draining { stop_at } if stop_at <= now => self.stop_all(now, actions),
             Phase::Stopping { give_up_at } if give_up_at <= now => self.give_up(now, actions),
@@ -204,7 +214,7 @@ impl Agent {
     /// When [`Agent::handle_timeout`] has something to do; nothing once the worker is gone.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
         let phase = match self.phase {
-            Phase::Up => None,
+            Phase::Up => self.offer.next_deadline(),
             Phase::Draining { stop_at } => Some(stop_at),
             Phase::Stopping { give_up_at } => Some(give_up_at),
             Phase::Settling { until } => Some(until),
@@ -345,6 +355,7 @@ impl Agent {
         let seq = ReadySeq(holding.delivery.seq);
         let task = assignment.id.clone();
         let admission = match self.phase {
+            Phase::Up if !self.offer.has(&assignment.kind) => Err(WITHDRAWN),
             Phase::Up => Ok(self.slots.admit(&assignment.kind, seq)),
             Phase::Draining { .. }
             | Phase::Stopping { .. }
@@ -392,8 +403,11 @@ impl Agent {
         reason: &'static str,
         actions: &mut Vec<Action>,
     ) -> Place {
-        let task = task.clone();
-        actions.push(Action::Note(Note::HandedBack { task, reason }));
+        // Of a kind that is withdrawn it was said already, and all its tasks come back.
+        if reason != WITHDRAWN {
+            let task = task.clone();
+            actions.push(Action::Note(Note::HandedBack { task, reason }));
+        }
         Place::Ended(self.outbox.push(holding, Span::default(), returned(reason)))
     }
 
@@ -418,7 +432,7 @@ impl Agent {
         &mut self,
         now: Duration,
         attempt: AttemptNumber,
-        ending: Ending,
+        end: AttemptEnd,
         ran: Span,
         actions: &mut Vec<Action>,
     ) {
@@ -427,6 +441,8 @@ impl Agent {
             return;
         };
         self.vacate(&begun);
+        self.judge(now, &begun.kind, &end, actions);
+        let ending = end.into_ending();
         if let Some(held) = begun.seq.and_then(|seq| self.held.get_mut(&seq)) {
             held.place = Place::Ended(self.outbox.push(held.holding, ran, ending));
         }
@@ -459,6 +475,7 @@ impl AttemptEnd {
         match self {
             Self::Ended(ending) => ending,
             Self::Stopped => returned(STOPPING),
+            Self::NotStarted { reason, .. } => Ending::Returned { reason },
         }
     }
 }

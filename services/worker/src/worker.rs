@@ -20,6 +20,8 @@ use crate::agent::shell::{Inputs, Shell};
 use crate::agent::{Agent, Profile};
 use crate::args::Args;
 use crate::attempt::KILLED_WAIT_MAX;
+use crate::command::processes::Processes;
+use crate::guardian::{self, Guardian, guardian_entry};
 use crate::handler::registry::Registry;
 use crate::identity::WorkerName;
 pub use builder::WorkerBuilder;
@@ -39,6 +41,7 @@ pub struct Worker {
     resources: Resources,
     labels: Vec<Label>,
     registry: Registry,
+    guarded: bool,
     log: Option<LogOptions>,
 }
 
@@ -52,8 +55,11 @@ impl Worker {
     /// Begins a worker with the flags and the environment of this process, the same that
     /// `rota-worker` takes; [`run`](Self::run) then also starts the logs.
     ///
+    /// Call it first thing in `main`: it begins with [`guardian_entry`].
+    ///
     /// Ends the process after `--help` (0), or after it has said which flag is wrong (64).
     pub fn from_args() -> WorkerBuilder {
+        guardian_entry();
         match parse_args::<Cli>() {
             Ok(cli) => WorkerBuilder::from_args(cli.args),
             Err(code) if code == std::process::ExitCode::SUCCESS => std::process::exit(0),
@@ -87,6 +93,9 @@ impl Worker {
 
     async fn work(self, shutdown: Shutdown) -> Result<(), RunError> {
         let worker = self.name.draw_id();
+        let processes = Processes::of(worker.clone());
+        // Whatever ends this, no command goes on without it.
+        let _ended = processes.end_on_drop();
         let name = format!("worker {worker}");
         let bus = self.installation.connect(&name).await?;
         let inputs = Inputs {
@@ -99,11 +108,22 @@ impl Worker {
         let profile = self.profile(&worker);
         self.announce(&bus, &profile);
         let agent = Agent::new(profile, self.stop_wait());
-        let runner = Runner::new(bus.clone(), worker.clone(), &self.registry);
+        let guardian = self.guardian(&worker, &processes);
+        let runner = Runner::new(bus.clone(), worker.clone(), &self.registry, processes);
         let shell = Shell::new(bus, worker, agent, runner);
         // On a thread of the runtime, near the attempts, wherever this future itself is polled.
         let working = AbortOnDropHandle::new(tokio::spawn(shell.run(inputs)));
-        working.await.map_err(RunError::AttemptLost)?
+        working.await.map_err(RunError::AttemptLost)??;
+        if let Some(guardian) = guardian {
+            guardian.dismiss().await;
+        }
+        Ok(())
+    }
+
+    fn guardian(&self, worker: &WorkerId, processes: &Processes) -> Option<Guardian> {
+        let connect = &self.installation.connect;
+        (self.guarded && guardian::is_entered())
+            .then(|| Guardian::start(worker.clone(), processes.clone(), connect))
     }
 
     fn profile(&self, worker: &WorkerId) -> Profile {

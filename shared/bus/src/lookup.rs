@@ -131,8 +131,9 @@ impl Bus {
     }
 
     async fn look_up_each(&self, tasks: &[TaskId], failed: &mut Option<Cause>) -> Vec<Found> {
-        let reads = stream::iter(tasks).map(|id| self.look_up_one(id));
-        let read: Vec<Result<Found, Cause>> = reads.buffered(READS_MAX).collect().await;
+        let reads: Vec<_> = tasks.iter().map(|id| self.look_up_one(id)).collect();
+        let reads = stream::iter(reads).buffered(READS_MAX);
+        let read: Vec<Result<Found, Cause>> = reads.collect().await;
         let known = read.into_iter().map(|read| {
             read.unwrap_or_else(|error| {
                 *failed = Some(error);

@@ -360,6 +360,12 @@ impl Subjects {
         format!("KV_{bucket}")
     }
 
+    /// Whether a subject is one of Rota's own, or of the server's: nobody's inbox.
+    #[must_use]
+    pub fn is_own(&self, subject: &str) -> bool {
+        subject.starts_with('$') || self.rest(subject).is_some()
+    }
+
     fn rest<'a>(&self, subject: &'a str) -> Option<&'a str> {
         subject.strip_prefix(&self.prefix.0)?.strip_prefix('.')
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rota_scheduler_core::{
-    Action, Allocation, Binding, Event, Options, Order, Placed, Policy, Scheduler,
+    Action, Allocation, Beginning, Binding, Event, Options, Order, Placed, Policy, Scheduler,
 };
 use rota_wire::dispatch::{Ending, Outcome};
 use rota_wire::fleet::{Heartbeat, KindCapacity, MachineLoad, WorkerState};
@@ -51,8 +51,14 @@ impl World {
         };
         let now = Micros(1_000_000);
         let mut actions = Vec::new();
-        let nobody = BTreeSet::new();
-        let scheduler = Scheduler::new(options, Term(1), 1, now, nobody, &mut actions);
+        let beginning = Beginning {
+            term: Term(1),
+            seed: 1,
+            now,
+            expected: BTreeSet::new(),
+            memory: None,
+        };
+        let scheduler = Scheduler::new(options, beginning, &mut actions);
         let kind = Kind::parse("task").expect("good");
         let priority = Priority::default();
         let mut world = Self {
@@ -75,7 +81,9 @@ impl World {
             unacked: 0,
             delivered_to: 0,
         });
-        self.tell(Event::LanesListed);
+        self.tell(Event::LanesListed {
+            lanes: vec![self.lane.clone()],
+        });
         for number in 0..workers {
             let heartbeat = heartbeat(number, &self.lane.kind);
             self.tell(Event::Heartbeat(Box::new(heartbeat)));

@@ -16,6 +16,9 @@ use crate::policy::Allocation;
 /// How many workers of its own choice a strategy tries for a task that is particular.
 const TRIES: usize = 16;
 
+/// The same for a task under suspicion.
+const TRIES_CLEAR: usize = 64;
+
 /// What is looked for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wish<'a> {
@@ -178,6 +181,23 @@ impl Wish<'_> {
         suiting.min().map(|place| place.worker)
     }
 
+    /// The least loaded of those that run nothing under suspicion. So many of each class are looked at.
+    pub(crate) fn first_clear(&self, fleet: &Fleet) -> Option<WorkerKey> {
+        let wish = Self {
+            seats: Seats::Clear,
+            ..*self
+        };
+        let first = wish.pools(fleet).filter_map(|pool| {
+            pool.by_load().take(TRIES_CLEAR).find(|place| {
+                let worker = fleet.get(place.worker);
+                let below =
+                    |worker: &Worker| worker.used(self.kind) < fleet.limit(worker, self.kind);
+                worker.is_some_and(below) && wish.fits(fleet, place.worker)
+            })
+        });
+        first.min().map(|place| place.worker)
+    }
+
     /// Whether a worker has the cores and the memory: free ones, or ever, for a task that can wait there.
     fn fits(&self, fleet: &Fleet, worker: WorkerKey) -> bool {
         if self.demand.is_none() {
@@ -185,7 +205,7 @@ impl Wish<'_> {
         }
         let worker = fleet.get(worker);
         worker.is_some_and(|worker| match self.seats {
-            Seats::Free => self.demand.fits(worker.room()),
+            Seats::Free | Seats::Clear => self.demand.fits(worker.room()),
             Seats::Any => self.demand.fits(worker.resources),
         })
     }
@@ -195,7 +215,7 @@ impl Wish<'_> {
             return None;
         }
         match self.seats {
-            Seats::Free => self.least_to_spare(fleet),
+            Seats::Free | Seats::Clear => self.least_to_spare(fleet),
             Seats::Any => self.least_loaded_where(fleet, |_| true),
         }
     }

@@ -17,7 +17,9 @@ impl Scheduler {
         self.check_holds()?;
         self.check_queue()?;
         self.check_room()?;
-        self.check_lanes()
+        self.check_lanes()?;
+        self.check_recovery()?;
+        self.losses.check()
     }
 
     fn check_holds(&self) -> Result<(), String> {
@@ -50,7 +52,14 @@ impl Scheduler {
         let (mut waiting, mut turns) = (0, 0);
         for (seq, task) in self.tasks.iter() {
             let ready = matches!(task.state, TaskState::Ready);
-            let waits = (ready && !self.suspects.contains(&seq)) || task.is_suspended();
+            let suspect = self.suspects.contains(&seq);
+            let held_back = self.recovery.held_back_until(seq).is_some();
+            if (suspect || held_back) && (!ready || suspect == held_back) {
+                return Err(format!(
+                    "task {seq} is suspect or held back, and not just one"
+                ));
+            }
+            let waits = (ready && !suspect && !held_back) || task.is_suspended();
             waiting += usize::from(waits);
             turns += usize::from(makes_room(task));
             if waits != task.place.is_some() {
@@ -112,25 +121,44 @@ impl Scheduler {
     }
 
     fn check_lanes(&self) -> Result<(), String> {
-        let mut counted: BTreeMap<&Lane, (u32, u32)> = BTreeMap::new();
-        for (_, task) in self.tasks.iter() {
-            let (waiting, returning) = counted.entry(&task.lane).or_default();
+        let mut counted: BTreeMap<&Lane, (u32, u32, u32)> = BTreeMap::new();
+        for (seq, task) in self.tasks.iter() {
+            let (waiting, held_back, returning) = counted.entry(&task.lane).or_default();
             match task.state {
                 TaskState::LookingUp | TaskState::Ready => *waiting += 1,
                 TaskState::Returning => *returning += 1,
                 TaskState::Held(_) | TaskState::Settling(_) => {}
             }
+            *held_back += u32::from(self.recovery.held_back_until(seq).is_some());
         }
         for (lane, book) in self.lanes.iter() {
-            let found = counted.get(lane).copied().unwrap_or_default();
-            if found != (book.waiting, book.returning) {
-                let booked = (book.waiting, book.returning);
+            let found = counted.remove(lane).unwrap_or_default();
+            let booked = (book.waiting, book.held_back, book.returning);
+            if found != booked {
                 return Err(format!(
-                    "lane {lane}: {found:?} waiting and returning, booked {booked:?}"
+                    "lane {lane}: {found:?} waiting, held back and returning, booked {booked:?}"
                 ));
             }
+            let due = book.redeliveries_due > 0 || book.away > 0;
+            if due != self.lanes.unrecovered().contains(lane) && self.lanes.was_opened(lane) {
+                return Err(format!("lane {lane}: recovered or not, {book:?}"));
+            }
         }
-        Ok(())
+        match counted.first_key_value() {
+            None => Ok(()),
+            Some((lane, _)) => Err(format!("lane {lane} has tasks and no book")),
+        }
+    }
+
+    /// What is claimed and what waits for claims.
+    fn check_recovery(&self) -> Result<(), String> {
+        self.recovery.claims.check()?;
+        let lost = self.lanes.unrecovered().iter();
+        let mut lost = lost.filter(|lane| self.lanes.iter().all(|(known, _)| known != *lane));
+        match lost.next() {
+            None => Ok(()),
+            Some(lane) => Err(format!("lane {lane} is to be recovered and has no book")),
+        }
     }
 }
 

@@ -1,49 +1,20 @@
-//! What comes from the lanes: new tasks, tasks that come again, and the ends of pulls.
+//! What comes from the lanes: new tasks, tasks that come again, and what their look-ups find.
 
 use std::sync::Arc;
 
 use rota_wire::event::Event as Told;
-use rota_wire::fleet::Stage;
-use rota_wire::task::Recheck;
-use rota_wire::{Delivery, Lane, Micros, TaskSpec};
+use rota_wire::fleet::{HeldTask, Stage};
+use rota_wire::{Delivery, Lane, Micros, Recheck, TaskSpec};
 
-use crate::action::Action;
+use crate::action::{Action, Freshness};
 use crate::event::Looked;
+use crate::lanes::{Known, Past};
+use crate::lineage::Standing;
+use crate::recovery::Claim;
 use crate::scheduler::Scheduler;
 use crate::tasks::{Course, Hold, Settling, SettlingStep, Task, TaskState};
 
 impl Scheduler {
-    pub(crate) fn lane_opened(&mut self, lane: Lane, unacked: u32, delivered_to: u64) {
-        let book = self.lanes.entry(lane);
-        book.open = true;
-        book.owed = 0;
-        book.redeliveries_due = unacked;
-        book.came = false;
-        // A consumer that was made anew knows nothing of what its predecessor delivered to us.
-        book.delivered_to = book.delivered_to.max(delivered_to).max(book.newest);
-    }
-
-    /// The consumer is gone and with it all pulls. What it had delivered comes again from the next one,
-    /// and is recognised.
-    pub(crate) fn lane_gone(&mut self, lane: Lane, actions: &mut Vec<Action>) {
-        let book = self.lanes.entry(lane.clone());
-        book.open = false;
-        book.owed = 0;
-        actions.push(Action::OpenLane { lane });
-    }
-
-    pub(crate) fn pull_ended(&mut self, lane: &Lane, unused: u32) {
-        if let Some(book) = self.lanes.get_mut(lane) {
-            book.owed = book.owed.saturating_sub(unused);
-            // The server had nothing to give, so nothing of earlier terms is left either. A pull that
-            // brought something may have ended for its size.
-            if !book.came {
-                book.redeliveries_due = 0;
-            }
-            book.came = false;
-        }
-    }
-
     pub(crate) fn delivered(
         &mut self,
         lane: Lane,
@@ -53,33 +24,29 @@ impl Scheduler {
         input_bytes: u64,
         actions: &mut Vec<Action>,
     ) {
-        let Some(book) = self.lanes.get_mut(&lane) else {
+        let known = match self.tasks.get(delivery.seq) {
+            Some(_) => Known::Yes,
+            None => Known::No,
+        };
+        let Some(past) = self.lanes.came(&lane, delivery, pending, known, self.now) else {
             return;
         };
-        let left_by_earlier_terms = book.came(delivery, pending);
-        if self.tasks.get(delivery.seq).is_some() {
-            self.delivered_again(delivery, input_bytes, actions);
+        if known == Known::Yes {
+            self.delivered_again(delivery, input_bytes, past, actions);
             return;
         }
-        if let Some(known) = self.tasks.message_of(&spec.id) {
-            if !self.is_retry_of(known, &spec) {
-                actions.push(Action::Tell(Told::Duplicate { task: spec.id }));
-                actions.push(Action::Ack { seq: delivery.seq });
-                return;
-            }
-            // It is here, so it is stored, although nobody has told us yet.
-            self.stored(known, actions);
+        if self.make_way(delivery.seq, &spec, actions) == Standing::Duplicate {
+            actions.push(Action::Tell(Told::Duplicate { task: spec.id }));
+            actions.push(Action::Ack { seq: delivery.seq });
+            return;
         }
-        let may_have_run = spec.recheck != Recheck::Fresh
-            || spec.attempt > 1
-            || delivery.count > 1
-            || left_by_earlier_terms;
         let task = Task {
             spec: Arc::new(spec),
             lane,
             delivery,
             input_bytes,
-            losses: 0,
+            past,
+            came_at: self.now,
             last_worker: None,
             expected: None,
             ran: 0,
@@ -90,49 +57,42 @@ impl Scheduler {
             state: TaskState::Returning,
         };
         self.tasks.insert(task);
-        self.admit(delivery.seq, may_have_run, actions);
-    }
-
-    /// Whether a message is the retry that is being stored for the one that we know.
-    fn is_retry_of(&self, known: u64, spec: &TaskSpec) -> bool {
-        let state = self.tasks.get(known).map(|task| &task.state);
-        let Some(TaskState::Settling(Settling { step, .. })) = state else {
-            return false;
-        };
-        match step {
-            SettlingStep::Retry { spec: next, .. } => next.attempt == spec.attempt,
-            SettlingStep::Bury { .. } => false,
-        }
+        self.admit(delivery.seq, actions);
     }
 
     /// A message that we know: either we gave it back, or JetStream's patience ran out while it is in
     /// good hands.
-    fn delivered_again(&mut self, delivery: Delivery, input_bytes: u64, actions: &mut Vec<Action>) {
+    fn delivered_again(
+        &mut self,
+        delivery: Delivery,
+        input_bytes: u64,
+        past: Past,
+        actions: &mut Vec<Action>,
+    ) {
         let seq = delivery.seq;
         let Some(task) = self.tasks.get_mut(seq) else {
             return;
         };
         task.delivery = delivery;
         task.input_bytes = input_bytes;
+        task.came_at = self.now;
         if matches!(task.state, TaskState::Returning) {
+            // It has been ours, whatever it was before.
+            task.past = past;
+            if past == Past::None {
+                task.past = Past::Ours;
+            }
             if let Some(book) = self.lanes.get_mut(&task.lane) {
                 book.returning = book.returning.saturating_sub(1);
             }
-            self.admit(seq, true, actions);
+            self.admit(seq, actions);
         }
     }
 
     /// Finds the place of a task that has just come: with the worker that claims it, in the look-up, or
     /// in the queue.
-    fn admit(&mut self, seq: u64, may_have_run: bool, actions: &mut Vec<Action>) {
-        if let Some(claim) = self.recovery.claims.remove(&seq)
-            && let Some(worker) = self.fleet.get(claim.worker)
-        {
-            if claim.stage == Stage::Running {
-                // It counted as foreign until now.
-                let foreign = worker.foreign.saturating_sub(1);
-                self.fleet.set_foreign(claim.worker, foreign);
-            }
+    fn admit(&mut self, seq: u64, actions: &mut Vec<Action>) {
+        if let Some(claim) = self.take_claim(seq) {
             self.adopt(seq, claim, actions);
             return;
         }
@@ -142,39 +102,98 @@ impl Scheduler {
         if let Some(book) = self.lanes.get_mut(&task.lane) {
             book.waiting += 1;
         }
-        if may_have_run {
+        if task.may_have_run() {
             task.state = TaskState::LookingUp;
-            actions.push(Action::LookUp {
-                seq,
-                task: task.spec.clone(),
-            });
+            actions.push(look_up(task));
         } else {
             self.make_ready(seq);
         }
     }
 
+    /// Takes the claim on a task that has come, if it is a good one.
+    fn take_claim(&mut self, seq: u64) -> Option<Claim> {
+        let claim = self.recovery.claims.remove(seq)?;
+        let worker = self.fleet.get(claim.worker)?;
+        if claim.stage == Stage::Running {
+            // It counted as foreign until now.
+            let foreign = worker.foreign.saturating_sub(1);
+            self.fleet.set_foreign(claim.worker, foreign);
+        }
+        let task = self.tasks.get(seq)?;
+        let other = |held: &HeldTask| held.id != task.spec.id || held.attempt != task.spec.attempt;
+        if claim.task.as_ref().is_some_and(other) {
+            // Of a stream that is no more: the same sequence is another task here.
+            self.drop_claim(claim);
+            return None;
+        }
+        Some(claim)
+    }
+
+    /// A claim is over: whoever runs it stops, whoever reports it need not any more.
+    pub(crate) fn drop_claim(&mut self, claim: Claim) {
+        match claim.outcome {
+            Some(outcome) => self.settle(claim.worker, outcome.number),
+            None if claim.stage == Stage::Ended => {}
+            None => self.revoke(claim.worker, claim.holding),
+        }
+    }
+
     /// Puts a task that is counted as waiting into the queue.
-    fn make_ready(&mut self, seq: u64) {
-        let suspect_from = self.suspect_from();
+    pub(crate) fn make_ready(&mut self, seq: u64) {
         let expected = self.tasks.get(seq).and_then(|task| self.expected(task));
         let Some(task) = self.tasks.get_mut(seq) else {
             return;
         };
         task.state = TaskState::Ready;
         task.expected = expected;
-        if !task.spec.options.demand.is_none() {
+        let options = &task.spec.options;
+        if !options.demand.is_none() {
             self.fleet.want_rooms();
         }
-        if task.losses >= suspect_from {
+        if task.past == Past::Left
+            && let Some(until) = self.recovery.hold_until(task.came_at, self.now)
+        {
+            if let Some(book) = self.lanes.get_mut(&task.lane) {
+                book.held_back += 1;
+            }
+            self.recovery.hold_back(seq, until);
+            return;
+        }
+        self.line_up(seq);
+    }
+
+    /// Has a ready task wait for its turn.
+    fn line_up(&mut self, seq: u64) {
+        let Some(task) = self.tasks.get(seq) else {
+            return;
+        };
+        let suspect = self.is_suspect(&task.spec.id);
+        if !self.fleet.is_served(&task.spec.kind) {
+            let kind = task.spec.kind.clone();
+            self.await_service(kind);
+        }
+        if suspect {
             self.suspects.insert(seq);
         } else {
             self.enqueue(seq);
         }
     }
 
-    /// With so many losses a task is under suspicion.
-    pub(crate) fn suspect_from(&self) -> u32 {
-        self.options.losses_max.saturating_sub(1).max(1)
+    /// Lets go what was held back for workers that have not claimed it in time.
+    pub(crate) fn release_held_back(&mut self, now: Micros) {
+        while let Some(seq) = self.recovery.next_to_go(now) {
+            self.let_go(seq);
+            self.line_up(seq);
+        }
+    }
+
+    fn let_go(&mut self, seq: u64) {
+        if self.recovery.let_go(seq)
+            && let Some(task) = self.tasks.get(seq)
+            && let Some(book) = self.lanes.get_mut(&task.lane)
+        {
+            book.held_back = book.held_back.saturating_sub(1);
+        }
     }
 
     pub(crate) fn looked(
@@ -193,30 +212,30 @@ impl Scheduler {
         match found {
             Looked::Unanswered => self.try_again_later(now, seq),
             Looked::Result => {
-                actions.push(Action::Tell(Told::Duplicate {
-                    task: task.spec.id.clone(),
-                }));
-                self.forget(seq);
-                actions.push(Action::Ack { seq });
+                self.losses.forget(&task.spec.id);
+                self.ack_duplicate(seq, actions);
             }
-            Looked::Nothing if task.losses >= self.options.losses_max => {
-                let reason = format!(
-                    "poison: {} workers were lost while they held it",
-                    task.losses
-                );
-                self.leave_waiting(seq);
-                self.begin_settling(
-                    seq,
-                    SettlingStep::Bury {
-                        reason,
-                        failure: None,
-                    },
-                    None,
-                    actions,
-                );
+            // The later attempt carries the task on. One that is the same may have come here and have been
+            // taken for a copy of this message.
+            Looked::Scheduled { attempt } if attempt > task.spec.attempt => {
+                self.ack_duplicate(seq, actions);
             }
-            Looked::Nothing => self.make_ready(seq),
+            Looked::Scheduled { .. } | Looked::Nothing => self.weigh(seq, actions),
         }
+    }
+
+    fn ack_duplicate(&mut self, seq: u64, actions: &mut Vec<Action>) {
+        if let Some(task) = self.tasks.get(seq) {
+            let task = task.spec.id.clone();
+            actions.push(Action::Tell(Told::Duplicate { task }));
+        }
+        self.forget(seq);
+        actions.push(Action::Ack { seq });
+    }
+
+    /// A message is not in the stream any more: whoever acked it has settled its task.
+    pub(crate) fn gone(&mut self, seq: u64) {
+        self.part_with(seq);
     }
 
     /// Takes a waiting task out of the look-up or the queue.
@@ -229,6 +248,7 @@ impl Scheduler {
                 self.dequeue(seq);
                 self.unbind(seq);
                 self.suspects.remove(&seq);
+                self.let_go(seq);
             }
             TaskState::LookingUp => {}
             TaskState::Held(_) | TaskState::Settling(_) | TaskState::Returning => return,
@@ -252,6 +272,10 @@ impl Scheduler {
         task.note = None;
         if let Some(book) = self.lanes.get_mut(&task.lane) {
             book.returning += 1;
+        }
+        if !self.fleet.is_served(&task.spec.kind) {
+            let kind = task.spec.kind.clone();
+            self.await_service(kind);
         }
         actions.push(Action::Nak { seq });
     }
@@ -291,10 +315,7 @@ impl Scheduler {
         };
         match &task.state {
             TaskState::LookingUp => {
-                actions.push(Action::LookUp {
-                    seq,
-                    task: task.spec.clone(),
-                });
+                actions.push(look_up(task));
             }
             TaskState::Settling(Settling { step, .. }) => {
                 let action = settling_action(seq, task, step);
@@ -302,6 +323,22 @@ impl Scheduler {
             }
             TaskState::Ready | TaskState::Held(_) | TaskState::Returning => {}
         }
+    }
+}
+
+/// The action that looks for what is known of a task. Where its id was chosen by a person and nothing else
+/// tells that it may have run, an earlier task of that id ended minutes ago if there was one.
+fn look_up(task: &Task) -> Action {
+    let chosen = task.spec.recheck == Recheck::Named && task.spec.attempt == 1;
+    let freshness = if chosen && task.past == Past::None {
+        Freshness::AnyCopy
+    } else {
+        Freshness::Latest
+    };
+    Action::LookUp {
+        seq: task.delivery.seq,
+        task: task.spec.clone(),
+        freshness,
     }
 }
 

@@ -1,12 +1,13 @@
 //! Who gets what: the turn in which waiting tasks are placed, frames closed and lanes pulled.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
-use rota_wire::{Holding, Kind, Micros, WorkerId};
+use rota_wire::{Holding, Kind, Micros};
 
 use crate::action::{Action, AssignFrame, Placed};
 use crate::explain::By;
-use crate::fleet::{Outbox, Seats, Worker, WorkerKey};
+use crate::fleet::{Outbox, Reader, Seats, Worker, WorkerKey};
 use crate::order;
 use crate::policy::Binding;
 use crate::queue::{Line, Place};
@@ -17,6 +18,9 @@ use crate::waiting::Group;
 /// Tasks that no worker could take which others of their kind may pass.
 const STRANDED_MAX: u32 = 1_000;
 
+/// Tasks under suspicion for which a worker is looked for in each turn.
+const SUSPECTS_TRIED: usize = 64;
+
 /// The heads of all lines that may find a free slot, the next of each group first.
 #[derive(Default)]
 struct Heads(BTreeMap<Group, BTreeSet<(Place, Line)>>);
@@ -25,14 +29,14 @@ impl Scheduler {
     /// Decides on all that is known: to be called once after the events of a turn.
     pub fn dispatch(&mut self, now: Micros, actions: &mut Vec<Action>) {
         self.now = now;
+        self.follow_service(actions);
+        self.release_held_back(now);
         self.complete_recovery(actions);
-        if self.recovery.listening_until.is_none() {
-            self.place_suspects(actions);
-            self.place_ready(actions);
-            self.preempt(actions);
-        }
-        for (worker, outbox) in self.fleet.take_outgoing() {
-            actions.push(assign(worker, outbox));
+        self.place_suspects(actions);
+        self.place_ready(actions);
+        self.preempt(actions);
+        for (reader, outbox) in self.fleet.take_outgoing() {
+            actions.push(assign(reader, outbox));
         }
         self.pull(actions);
     }
@@ -151,16 +155,25 @@ impl Scheduler {
     }
 
     /// Tasks under suspicion run one at a time on a worker, so that one of them cannot make another
-    /// look guilty.
+    /// look guilty. In each turn some of them are tried, each in its turn.
     fn place_suspects(&mut self, actions: &mut Vec<Action>) {
-        let waiting: Vec<u64> = self.suspects.iter().copied().collect();
-        for seq in waiting {
+        if self.suspects.is_empty() {
+            return;
+        }
+        self.fleet.want_clear();
+        let all_fit = self.suspects.len() <= SUSPECTS_TRIED;
+        let last = if all_fit { 0 } else { self.suspect_tried };
+        let later = self
+            .suspects
+            .range((Bound::Excluded(last), Bound::Unbounded));
+        let all = later.chain(self.suspects.range(..=last));
+        let tried: Vec<u64> = all.take(SUSPECTS_TRIED).copied().collect();
+        for seq in tried {
+            self.suspect_tried = seq;
             let Some(task) = self.tasks.get(seq) else {
                 continue;
             };
-            let wish = task.wish(Seats::Free);
-            let found = wish.least_loaded_where(&self.fleet, |worker| !worker.has_suspect());
-            if let Some(worker) = found {
+            if let Some(worker) = task.wish(Seats::Free).first_clear(&self.fleet) {
                 self.place(seq, worker, actions);
             }
         }
@@ -210,8 +223,8 @@ impl Scheduler {
             let over = bytes > bytes_max && !outbox.tasks.is_empty();
             over || outbox.tasks.len() >= tasks_max
         });
-        if full && let Some((id, outbox)) = self.fleet.take_outbox(worker) {
-            actions.push(assign(id, outbox));
+        if full && let Some((reader, outbox)) = self.fleet.take_outbox(worker) {
+            actions.push(assign(reader, outbox));
         }
         self.fleet.outbox(worker).map_or(0, |outbox| outbox.frame)
     }
@@ -268,7 +281,8 @@ impl Heads {
     }
 }
 
-fn assign(worker: WorkerId, outbox: Outbox) -> Action {
+fn assign(reader: Reader, outbox: Outbox) -> Action {
+    let Reader { worker, dialect } = reader;
     let Outbox {
         frame,
         settled,
@@ -281,6 +295,7 @@ fn assign(worker: WorkerId, outbox: Outbox) -> Action {
     } = outbox;
     Action::Assign(AssignFrame {
         worker,
+        dialect,
         number: frame,
         settled,
         revoked,

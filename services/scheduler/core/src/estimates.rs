@@ -3,12 +3,12 @@
 //! The mean follows change: the newest runs weigh most, a run from 64 runs ago about a third of that. The
 //! quantiles come from a histogram whose buckets are 9 % wide and are halved now and then, so they follow too.
 //!
-//! Learned by one leader and lost with it: the next learns again, and until then knows as little as the
-//! first did. Bounded: of more than [`KINDS_MAX`] kinds the others are not learned.
+//! What one leader has learned the next is told, if it could be stored. Bounded: of more than [`KINDS_MAX`] kinds the others are not learned.
 
 use std::collections::BTreeMap;
 
 use rota_wire::Kind;
+use rota_wire::memory::{self, KindDurations};
 
 const KINDS_MAX: usize = 10_000;
 /// The newest run weighs one part in this many, once there were as many.
@@ -53,6 +53,31 @@ impl Estimates {
         (known.runs > 0).then_some(known.mean as u64)
     }
 
+    /// For the next leader: the kinds that ran most, as many as it may be told.
+    pub(crate) fn remember(&self) -> Vec<KindDurations> {
+        let mut kinds: Vec<(&Kind, &Learned)> = self.by_kind.iter().collect();
+        kinds.sort_by_key(|(kind, learned)| (std::cmp::Reverse(learned.runs), *kind));
+        kinds.truncate(memory::KINDS_MAX);
+        let durations = kinds.into_iter().map(|(kind, learned)| KindDurations {
+            kind: kind.clone(),
+            runs: learned.runs,
+            mean_us: learned.mean as u64,
+            buckets: learned.filled().collect(),
+        });
+        durations.collect()
+    }
+
+    /// Takes in what the leader before has told.
+    pub(crate) fn recall(&mut self, durations: Vec<KindDurations>) {
+        for told in durations {
+            let learned = Learned::recalled(&told);
+            self.all.add(&learned);
+            if learned.runs > 0 && self.by_kind.len() < KINDS_MAX {
+                self.by_kind.insert(told.kind, learned);
+            }
+        }
+    }
+
     pub(crate) fn of(&self, kind: &Kind) -> Option<&Learned> {
         self.by_kind.get(kind)
     }
@@ -60,18 +85,49 @@ impl Estimates {
 
 impl Learned {
     fn learn(&mut self, ran: u64) {
-        self.runs += 1;
+        self.runs = self.runs.saturating_add(1);
         let weight = 1.0 / self.runs.min(MEMORY) as f64;
         self.mean += (ran as f64 - self.mean) * weight;
         if self.buckets.is_empty() {
             self.buckets.resize(BUCKETS, 0);
         }
-        if self.counted == RUNS_MAX {
+        if self.counted >= RUNS_MAX {
             self.buckets.iter_mut().for_each(|count| *count /= 2);
             self.counted = self.buckets.iter().map(|count| u32::from(*count)).sum();
         }
         self.buckets[bucket(ran)] += 1;
         self.counted += 1;
+    }
+
+    fn recalled(told: &KindDurations) -> Self {
+        let mut learned = Self {
+            runs: told.runs,
+            mean: told.mean_us as f64,
+            ..Self::default()
+        };
+        learned.buckets.resize(BUCKETS, 0);
+        for (bucket, count) in &told.buckets {
+            if let Some(known) = learned.buckets.get_mut(usize::from(*bucket)) {
+                *known = (*count).min(RUNS_MAX as u16);
+            }
+        }
+        learned.counted = learned.buckets.iter().map(|count| u32::from(*count)).sum();
+        learned
+    }
+
+    /// Counts the runs of others as its own.
+    fn add(&mut self, other: &Self) {
+        let runs = self.runs.saturating_add(other.runs);
+        if runs > 0 {
+            let sum = self.mean * self.runs as f64 + other.mean * other.runs as f64;
+            (self.mean, self.runs) = (sum / runs as f64, runs);
+        }
+    }
+
+    /// The buckets in which something is.
+    fn filled(&self) -> impl Iterator<Item = (u16, u16)> {
+        let numbered = (0..).zip(&self.buckets);
+        numbered.filter_map(|(bucket, count)| (*count > 0).then_some((bucket, *count)))
     }
 
     /// Runs that it was learned from.
@@ -150,6 +206,42 @@ mod tests {
             learned.learn(5);
         }
         assert!(learned.quantile(990) <= 6, "{}", learned.quantile(990));
+    }
+
+    #[test]
+    fn what_one_leader_has_learned_the_next_knows() {
+        let mut before = Estimates::default();
+        for ran in 1..=1_000 {
+            before.learn(&kind("a"), ran * 1_000);
+            before.learn(&kind("b"), 7);
+        }
+        let mut after = Estimates::default();
+        after.recall(before.remember());
+        for name in ["a", "b"] {
+            let (then, now) = (before.of(&kind(name)), after.of(&kind(name)));
+            let (then, now) = (then.expect("it ran"), now.expect("it is told"));
+            assert_eq!(then.quantile(950), now.quantile(950));
+            assert_eq!(then.mean as u64, now.mean as u64);
+        }
+        let off = after.expected(&kind("new")).expect("others ran");
+        assert!((400_000..500_000).contains(&off), "{off}");
+        after.learn(&kind("a"), 5);
+        assert_eq!(after.of(&kind("a")).map(Learned::runs), Some(1_001));
+    }
+
+    #[test]
+    fn absurd_memories_do_no_harm() {
+        let mut estimates = Estimates::default();
+        estimates.recall(vec![KindDurations {
+            kind: kind("a"),
+            runs: u64::MAX,
+            mean_us: u64::MAX,
+            buckets: vec![(u16::MAX, 9), (3, u16::MAX), (4, u16::MAX)],
+        }]);
+        for _ in 0..10_000 {
+            estimates.learn(&kind("a"), 8);
+        }
+        assert!(estimates.of(&kind("a")).expect("known").quantile(990) < 100);
     }
 
     #[test]

@@ -161,16 +161,17 @@ impl Scheduler {
     }
 
     fn why_waiting(&self, task: &Task, now: Micros, candidates: &[Candidate]) -> String {
-        if let Some(until) = self.recovery.listening_until {
+        let losses = self.losses.of(&task.spec.id).all;
+        if let Some(until) = self.recovery.held_back_until(task.delivery.seq) {
             let left = Span::from_ms(until.0.saturating_sub(now.0) / 1_000);
             return format!(
-                "this scheduler has just begun to lead and hears the workers for {left} more"
+                "it was read before this scheduler began to lead, and whoever may run it has {left} more to \
+                 say so"
             );
         }
         if self.suspects.contains(&task.delivery.seq) {
             return format!(
-                "{} workers were lost while they held it: it waits for one that runs no other such task",
-                task.losses
+                "{losses} workers were lost while they held it: it waits for one that runs no other such task"
             );
         }
         let before = self.before(task).unwrap_or(0);
@@ -221,7 +222,7 @@ impl Scheduler {
             estimate: self.estimate(task),
             ran: Span::from_ms((task.ran + running) / 1_000),
             worker: worker.and_then(|key| Some(self.fleet.get(key)?.id.clone())),
-            losses: task.losses,
+            losses: self.losses.of(&task.spec.id).all,
         }
     }
 
@@ -287,7 +288,13 @@ impl Scheduler {
         let (room, needed) = (worker.room(), options.demand);
         let early = self.policy(kind).binding == Binding::Early;
         if !worker.takes_tasks() {
-            Some("it is stopping".to_owned())
+            Some(if worker.muted {
+                "nobody listened when something was sent to it".to_owned()
+            } else {
+                "it is stopping".to_owned()
+            })
+        } else if let Some(reason) = worker.withdrawn.get(kind) {
+            Some(format!("it does not offer {kind} any more: {reason}"))
         } else if limit == 0 {
             Some(format!("it does not handle {kind}"))
         } else if let Some(label) = self.fleet.lacks(worker, &options.requires) {

@@ -14,9 +14,10 @@ mod rooms;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use rota_wire::fleet::Heartbeat;
-use rota_wire::{Kind, Label, Micros, Resources, WorkerId};
+use rota_wire::{Dialect, Kind, Label, Micros, Resources, Span, WorkerId};
 
 use crate::maps::{NumberMap, TextMap};
 use crate::options::LoadView;
@@ -31,6 +32,13 @@ pub(crate) use worker::{LOAD_SCALE, Outbox, Part, Told, Worker, cpu_of};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct WorkerKey(u32);
 
+/// To whom a frame goes.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(crate) worker: WorkerId,
+    pub(crate) dialect: Dialect,
+}
+
 /// What is kept in order, since somebody asks for it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Indexes {
@@ -40,6 +48,8 @@ pub(crate) struct Indexes {
     pub(crate) turns: bool,
     /// What is free of cores and memory: not before a task asks for some.
     pub(crate) rooms: bool,
+    /// Who runs nothing that is under suspicion: not before there is such a task.
+    pub(crate) clear: bool,
 }
 
 /// Names a class while it has members.
@@ -66,6 +76,9 @@ pub(crate) struct Fleet {
     assigned: u64,
     departed: Departed,
     indexes: Indexes,
+    /// Kinds that some worker takes.
+    served: BTreeSet<Kind>,
+    service_changes: BTreeSet<Kind>,
     resources: Resources,
     demand: Resources,
 }
@@ -108,6 +121,7 @@ impl Fleet {
         let key = WorkerKey(self.next_key);
         let mut worker = Worker::new(heartbeat, key, self.view);
         worker.frames = self.departed.frames_of(&heartbeat.worker);
+        self.departed.set_lost(&heartbeat.worker, false);
         worker.class = self.enter_class(heartbeat);
         self.resources = self.resources.plus(worker.resources);
         self.by_id.insert(heartbeat.worker.clone(), key);
@@ -124,6 +138,7 @@ impl Fleet {
         if let Some(class) = self.classes.get_mut(&worker.class) {
             class.take_out(&mut worker);
         }
+        self.reckon_service(worker.class);
         self.leave_class(worker.class);
         self.resources = self.resources.minus(worker.resources);
         self.demand = self.demand.minus(worker.demand());
@@ -143,8 +158,37 @@ impl Fleet {
             .remember(&heartbeat.worker, heartbeat.number, frames);
     }
 
+    /// Whether a heartbeat says nothing new: it was under way for long, or its worker has died meanwhile.
+    pub(crate) fn is_late(&self, heartbeat: &Heartbeat, now: Micros) -> bool {
+        let id = &heartbeat.worker;
+        heartbeat.number <= self.last_heard(id) || self.departed.is_dead(id, now)
+    }
+
+    /// A worker fell silent.
+    pub(crate) fn say_lost(&mut self, id: &WorkerId) {
+        self.remember(id);
+        self.departed.set_lost(id, true);
+    }
+
+    /// Whether a worker fell silent and was not heard since.
+    pub(crate) fn was_lost(&self, id: &WorkerId) -> bool {
+        self.departed.was_lost(id)
+    }
+
+    /// A worker has died: what it seems to say until then is late.
+    pub(crate) fn say_dead(&mut self, id: &WorkerId, until: Micros) {
+        self.remember(id);
+        self.departed.set_dead(id, until);
+    }
+
+    fn remember(&mut self, id: &WorkerId) {
+        let present = self.key(id).and_then(|key| self.get(key));
+        let frames = present.map_or_else(|| self.departed.frames_of(id), |worker| worker.frames);
+        self.departed.remember(id, self.last_heard(id), frames);
+    }
+
     /// The last heartbeat heard of a worker, also of one who has left; 0 if it was never heard.
-    pub(crate) fn last_heard(&self, id: &WorkerId) -> u64 {
+    fn last_heard(&self, id: &WorkerId) -> u64 {
         let present = self.key(id).and_then(|key| self.get(key));
         present.map_or_else(|| self.departed.heartbeat_of(id), |worker| worker.heartbeat)
     }
@@ -165,6 +209,7 @@ impl Fleet {
                 (self.workers.get_mut(&key), self.classes.get_mut(&before))
         {
             old.take_out(worker);
+            self.reckon_service(before);
         }
         self.leave_class(before);
         self.change(key, |worker| {
@@ -316,19 +361,30 @@ impl Fleet {
         })
     }
 
-    /// Takes what is to be sent to each worker.
-    pub(crate) fn take_outgoing(&mut self) -> Vec<(WorkerId, Outbox)> {
-        let keys = std::mem::take(&mut self.outgoing);
-        keys.into_iter()
-            .filter_map(|key| self.take_outbox(key))
-            .collect()
+    /// Takes what is to be sent to each worker, in as many frames as the bounds ask for.
+    pub(crate) fn take_outgoing(&mut self) -> Vec<(Reader, Outbox)> {
+        let mut taken = Vec::new();
+        while let Some(key) = self.outgoing.first().copied() {
+            taken.extend(self.take_outbox(key));
+        }
+        taken
     }
 
-    /// Takes what is to be sent to one worker.
-    pub(crate) fn take_outbox(&mut self, key: WorkerKey) -> Option<(WorkerId, Outbox)> {
+    /// Takes what is to be sent to one worker; of very many orders the rest is left for another frame.
+    pub(crate) fn take_outbox(&mut self, key: WorkerKey) -> Option<(Reader, Outbox)> {
         self.outgoing.remove(&key);
         let worker = self.workers.get_mut(&key)?;
-        Some((worker.id.clone(), std::mem::take(&mut worker.outbox)))
+        let mut outbox = std::mem::take(&mut worker.outbox);
+        let reader = Reader {
+            worker: worker.id.clone(),
+            dialect: worker.dialect,
+        };
+        if let Some((settled, revoked)) = outbox.take_excess()
+            && let Some(next) = self.outbox(key)
+        {
+            (next.settled, next.revoked) = (settled, revoked);
+        }
+        Some((reader, outbox))
     }
 
     /// Changes a worker and keeps its class in order.
@@ -343,8 +399,80 @@ impl Fleet {
         if more_room && worker.free_slots() > 0 && worker.is_waited_for() {
             self.freed.insert(key);
         }
-        if let Some(class) = self.classes.get_mut(&worker.class) {
+        let class_key = worker.class;
+        if let Some(class) = self.classes.get_mut(&class_key) {
+            let takers = class.takers();
             class.put(worker, self.indexes);
+            if (takers == 0) != (class.takers() == 0) {
+                self.reckon_service(class_key);
+            }
+        }
+    }
+
+    /// Whether any worker takes tasks of a kind.
+    pub(crate) fn is_served(&self, kind: &Kind) -> bool {
+        self.served.contains(kind)
+    }
+
+    /// Kinds that any worker takes, from the one after this.
+    pub(crate) fn served_after(&self, kind: Option<&Kind>) -> impl Iterator<Item = &Kind> {
+        let after = kind.map_or(Bound::Unbounded, Bound::Excluded);
+        self.served.range((after, Bound::Unbounded))
+    }
+
+    /// Kinds that got their first worker or lost their last since this was last asked.
+    pub(crate) fn take_service_changes(&mut self) -> BTreeSet<Kind> {
+        std::mem::take(&mut self.service_changes)
+    }
+
+    /// Looks anew who takes the kinds of a class.
+    fn reckon_service(&mut self, class: ClassKey) {
+        let Some(class) = self.classes.get(&class) else {
+            return;
+        };
+        for (kind, _) in &class.profile.kinds {
+            let classes = self.by_kind.get(kind).into_iter().flatten();
+            let mut classes = classes.filter_map(|key| self.classes.get(key));
+            let served = classes.any(|class| class.takers() > 0);
+            let changed = if served {
+                self.served.insert(kind.clone())
+            } else {
+                self.served.remove(kind)
+            };
+            if changed {
+                self.service_changes.insert(kind.clone());
+            }
+        }
+    }
+
+    /// A worker is given nothing until it is heard again.
+    pub(crate) fn mute(&mut self, key: WorkerKey) {
+        self.change(key, |worker| worker.muted = true);
+    }
+
+    /// A task on a worker is not under suspicion any more.
+    pub(crate) fn clear(&mut self, key: WorkerKey, seq: u64) {
+        self.change(key, |worker| worker.clear(seq));
+    }
+
+    /// Nothing was heard for so long: no worker is missed for that.
+    pub(crate) fn extend_deadlines(&mut self, span: Span) {
+        let deadlines = std::mem::take(&mut self.deadlines);
+        for (deadline, key) in deadlines {
+            if let Some(worker) = self.workers.get_mut(&key) {
+                worker.deadline = deadline.plus(span);
+                self.deadlines.insert((worker.deadline, key));
+            }
+        }
+    }
+
+    /// From now on it is known who runs nothing that is under suspicion.
+    pub(crate) fn want_clear(&mut self) {
+        if std::mem::replace(&mut self.indexes.clear, true) {
+            return;
+        }
+        for key in self.present.clone() {
+            self.change(key, |_| {});
         }
     }
 

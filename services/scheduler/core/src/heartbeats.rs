@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use rota_wire::event::{Event as Told, RedeliveryCause};
-use rota_wire::fleet::{Heartbeat, Held, Stage, WorkerState};
-use rota_wire::{Micros, Span};
+use rota_wire::fleet::{Heartbeat, Held, HeldTask, Stage, WorkerState};
+use rota_wire::{Lane, Micros, Span, WorkerId};
 
 use crate::action::Action;
 use crate::fleet::WorkerKey;
@@ -17,6 +17,10 @@ use crate::tasks::{Course, Hold, TaskState};
 const INTERVAL_MAX: Span = Span::from_secs(60);
 /// The most slots that a worker's word is taken for.
 const SLOTS_MAX: u32 = 65_536;
+/// Workers of which it is remembered that they were refused.
+const REFUSED_MAX: usize = 1_000;
+/// Heartbeats of a worker that has died may still be under way for so long.
+const DEAD_FOR: Span = Span::from_secs(5);
 
 impl Scheduler {
     pub(crate) fn heartbeat(
@@ -27,9 +31,10 @@ impl Scheduler {
     ) {
         self.recovery.heard(&heartbeat.worker, now);
         if heartbeat.slots > SLOTS_MAX {
-            return;
+            let reason = format!("it has {} slots, at most {SLOTS_MAX}", heartbeat.slots);
+            return self.refuse(&heartbeat.worker, reason, actions);
         }
-        if heartbeat.number <= self.fleet.last_heard(&heartbeat.worker) {
+        if self.fleet.is_late(heartbeat, now) {
             return;
         }
         let key = match self.fleet.key(&heartbeat.worker) {
@@ -38,11 +43,14 @@ impl Scheduler {
                 self.fleet.say_goodbye(heartbeat);
                 return;
             }
-            // One worker too many.
-            None if self.fleet.len() >= self.options.workers_max => return,
+            None if self.fleet.len() >= self.options.workers_max => {
+                let reason = format!("there are {} workers already", self.fleet.len());
+                return self.refuse(&heartbeat.worker, reason, actions);
+            }
             None => self.join(heartbeat, actions),
         };
         self.tell_draining(key, heartbeat, actions);
+        self.tell_withdrawn(key, heartbeat, actions);
         let deadline = now.plus(self.patience(heartbeat.interval));
         let before = self
             .fleet
@@ -67,6 +75,14 @@ impl Scheduler {
         }
     }
 
+    /// Says once that a worker is not heard, and why.
+    fn refuse(&mut self, worker: &WorkerId, reason: String, actions: &mut Vec<Action>) {
+        if self.refused.len() < REFUSED_MAX && self.refused.insert(worker.clone()) {
+            let worker = worker.clone();
+            actions.push(Action::Refuse { worker, reason });
+        }
+    }
+
     /// How long a worker may be silent.
     fn patience(&self, interval: Span) -> Span {
         let interval = interval.min(INTERVAL_MAX).ms().max(1);
@@ -74,6 +90,13 @@ impl Scheduler {
     }
 
     fn join(&mut self, heartbeat: &Heartbeat, actions: &mut Vec<Action>) -> WorkerKey {
+        let worker = &heartbeat.worker;
+        self.refused.remove(worker);
+        self.forgive(worker);
+        if self.fleet.was_lost(worker) {
+            let worker = worker.clone();
+            actions.push(Action::Tell(Told::WorkerReturned { worker }));
+        }
         actions.push(Action::Tell(Told::WorkerJoined {
             worker: heartbeat.worker.clone(),
             slots: heartbeat.slots,
@@ -92,6 +115,22 @@ impl Scheduler {
             let holding = u32::try_from(heartbeat.held.len()).unwrap_or(u32::MAX);
             let worker = heartbeat.worker.clone();
             actions.push(Action::Tell(Told::WorkerDraining { worker, holding }));
+        }
+    }
+
+    /// Each kind once, as long as it stays withdrawn.
+    fn tell_withdrawn(&self, key: WorkerKey, heartbeat: &Heartbeat, actions: &mut Vec<Action>) {
+        let Some(worker) = self.fleet.get(key) else {
+            return;
+        };
+        for withdrawn in &heartbeat.withdrawn {
+            if !worker.withdrawn.contains_key(&withdrawn.kind) {
+                actions.push(Action::Tell(Told::KindWithdrawn {
+                    worker: worker.id.clone(),
+                    kind: withdrawn.kind.clone(),
+                    reason: withdrawn.reason.clone(),
+                }));
+            }
         }
     }
 
@@ -126,16 +165,13 @@ impl Scheduler {
         let claim = Claim {
             worker: key,
             holding: held.holding,
+            task: held.task.clone(),
             stage: held.stage,
             ran: held.ran,
             outcome: None,
         };
         let Some(task) = self.tasks.get(seq) else {
-            if self.recovery.complete {
-                self.revoke_running(key, held);
-            } else if let Some(loser) = self.recovery.claim(seq, claim) {
-                self.revoke(loser.worker, loser.holding);
-            }
+            self.claim_unknown(seq, claim, actions);
             return Books::NotTheirs;
         };
         match &task.state {
@@ -156,11 +192,34 @@ impl Scheduler {
             }
             TaskState::Returning => {
                 // It comes again in a moment and is adopted then.
-                if let Some(loser) = self.recovery.claim(seq, claim) {
-                    self.revoke(loser.worker, loser.holding);
+                if let Some(loser) = self.recovery.claims.add(seq, claim) {
+                    self.drop_claim(loser);
                 }
                 Books::NotTheirs
             }
+        }
+    }
+
+    /// A claim on a delivery that is not in memory: it is over, or it comes again.
+    fn claim_unknown(&mut self, seq: u64, claim: Claim, actions: &mut Vec<Action>) {
+        if let Some(task) = &claim.task {
+            self.want_recovered(&task.lane, actions);
+        }
+        let over = self.is_over(claim.task.as_ref());
+        if let Some(loser) = self.recovery.claims.add(seq, claim) {
+            self.drop_claim(loser);
+        }
+        if over && let Some(claim) = self.recovery.claims.remove(seq) {
+            self.drop_claim(claim);
+        }
+    }
+
+    /// Whether a delivery that is not in memory can only be over: all that was un-acked in its lane has come,
+    /// or in all lanes if its own is not known.
+    pub(crate) fn is_over(&self, task: Option<&HeldTask>) -> bool {
+        match task {
+            Some(task) => self.lanes.recovered(&task.lane),
+            None => self.recovery.lanes_listed && self.lanes.all_recovered(),
         }
     }
 
@@ -191,8 +250,10 @@ impl Scheduler {
 
     /// Leaves a task with the worker that has it already.
     pub(crate) fn adopt(&mut self, seq: u64, claim: Claim, actions: &mut Vec<Action>) {
-        let suspect_from = self.suspect_from();
-        let expected = self.tasks.get(seq).and_then(|task| self.expected(task));
+        let Some(task) = self.tasks.get(seq) else {
+            return;
+        };
+        let (expected, suspect) = (self.expected(task), self.is_suspect(&task.spec.id));
         let Some(task) = self.tasks.get_mut(seq) else {
             return;
         };
@@ -206,7 +267,6 @@ impl Scheduler {
         task.state = TaskState::Held(hold);
         task.ran = micros(claim.ran);
         task.expected = expected;
-        let suspect = task.losses >= suspect_from;
         self.fleet.hold(claim.worker, task.part(), suspect);
         match claim.stage {
             Stage::Running => self.begin_run(seq),
@@ -289,10 +349,11 @@ impl Scheduler {
             let holding = u32::try_from(worker.held().len()).unwrap_or(u32::MAX);
             let id = worker.id.clone();
             actions.push(Action::Tell(Told::WorkerLost {
-                worker: id,
+                worker: id.clone(),
                 silent,
                 holding,
             }));
+            self.fleet.say_lost(&id);
             self.remove_worker(key, RedeliveryCause::Lost, actions);
         }
     }
@@ -308,7 +369,9 @@ impl Scheduler {
         }
         self.unbind_all(key);
         self.runners.forget(key);
-        self.recovery.claims.retain(|_, claim| claim.worker != key);
+        for seq in self.recovery.claims.by(key) {
+            self.recovery.claims.remove(seq);
+        }
         self.fleet.leave(key);
     }
 
@@ -323,12 +386,12 @@ impl Scheduler {
         let Some(task) = self.tasks.get_mut(seq) else {
             return;
         };
-        if cause == RedeliveryCause::Lost {
-            task.losses += 1;
-        }
         let (id, kind) = (task.spec.id.clone(), task.spec.kind.clone());
         if let Some(worker) = self.fleet.get(key).map(|worker| worker.id.clone()) {
             task.last_worker = Some(worker.clone());
+            if cause == RedeliveryCause::Lost {
+                self.losses.add(&id, &worker);
+            }
             actions.push(Action::Tell(Told::Redelivered {
                 task: id,
                 kind,
@@ -352,27 +415,77 @@ impl Scheduler {
         }
     }
 
-    /// Once all that earlier terms left has come again, what is still claimed was settled before.
+    /// Once all that earlier terms left in a lane has come again, what is still claimed of it was settled
+    /// before.
     pub(crate) fn complete_recovery(&mut self, actions: &mut Vec<Action>) {
-        let done = self.recovery.lanes_listed
-            && self.recovery.listening_until.is_none()
-            && self.lanes.caught_up();
-        if self.recovery.complete || !done {
+        let recovered = self.lanes.take_recovered();
+        if !self.recovery.claims.is_empty() {
+            for lane in recovered {
+                if self.lanes.recovered(&lane) {
+                    self.drop_claims(Some(&lane));
+                }
+            }
+            if self.is_over(None) {
+                self.drop_claims(None);
+            }
+        }
+        let done = self.recovery.is_over() && self.is_over(None);
+        if !self.recovery.complete && done {
+            self.recovery.complete = true;
+            let (term, adopted) = (self.term, self.recovery.adopted);
+            actions.push(Action::Tell(Told::Recovered { term, adopted }));
+        }
+    }
+
+    fn drop_claims(&mut self, lane: Option<&Lane>) {
+        for seq in self.recovery.claims.of(lane) {
+            // One that is given back comes again, and is adopted then.
+            if self.tasks.get(seq).is_none()
+                && let Some(claim) = self.recovery.claims.remove(seq)
+            {
+                self.drop_claim(claim);
+            }
+        }
+    }
+
+    /// Nothing was heard for so long, whoever spoke.
+    pub(crate) fn deaf(&mut self, span: Span) {
+        self.fleet.extend_deadlines(span);
+        self.recovery.extend(span);
+    }
+
+    /// A frame found nobody. What was new in it goes elsewhere; what the worker had it may still have, for it
+    /// may only be cut off.
+    pub(crate) fn unreachable(&mut self, worker: &WorkerId, frame: u64, actions: &mut Vec<Action>) {
+        let Some(key) = self.fleet.key(worker) else {
             return;
+        };
+        self.fleet.mute(key);
+        self.unbind_all(key);
+        let held = self.fleet.get(key).into_iter();
+        let held = held.flat_map(|worker| worker.held().iter().copied());
+        let new: Vec<u64> = held
+            .filter(|seq| self.frame_of(*seq) == Some(frame))
+            .collect();
+        for seq in new {
+            self.redeliver(key, seq, RedeliveryCause::Missing, actions);
         }
-        self.recovery.complete = true;
-        let (term, adopted) = (self.term, self.recovery.adopted);
-        actions.push(Action::Tell(Told::Recovered { term, adopted }));
-        for (seq, claim) in std::mem::take(&mut self.recovery.claims) {
-            if self.tasks.get(seq).is_some() {
-                self.recovery.claims.insert(seq, claim);
-                continue;
-            }
-            match claim.outcome {
-                Some(outcome) => self.settle(claim.worker, outcome.number),
-                None => self.revoke(claim.worker, claim.holding),
-            }
+    }
+
+    /// A worker has died: that is certain.
+    pub(crate) fn died(&mut self, worker: &WorkerId, actions: &mut Vec<Action>) {
+        self.recovery.heard(worker, self.now);
+        let until = self.now.plus(DEAD_FOR);
+        self.fleet.say_dead(worker, until);
+        if let Some(key) = self.fleet.key(worker) {
+            let held = self.fleet.get(key).map_or(0, |worker| worker.held().len());
+            actions.push(Action::Tell(Told::WorkerDied {
+                worker: worker.clone(),
+                holding: u32::try_from(held).unwrap_or(u32::MAX),
+            }));
+            self.remove_worker(key, RedeliveryCause::Lost, actions);
         }
+        self.losses.end(worker);
     }
 }
 

@@ -41,7 +41,10 @@ mod explain;
 mod fleet;
 mod heartbeats;
 mod lanes;
+mod lineage;
+mod losses;
 mod maps;
+mod opening;
 mod order;
 mod outcomes;
 mod preemption;
@@ -50,10 +53,11 @@ mod recovery;
 #[cfg(test)]
 mod rig;
 mod tasks;
+mod unserved;
 mod waiting;
 
-pub use action::{Action, AssignFrame, Placed};
-pub use event::{Event, Looked};
+pub use action::{Action, AssignFrame, Freshness, Placed};
+pub use event::{Event, Looked, PullEnd};
 pub use options::{LoadView, Options, Recording};
 pub use policy::{Allocation, Binding, Order, Policy};
-pub use scheduler::Scheduler;
+pub use scheduler::{Beginning, Scheduler};

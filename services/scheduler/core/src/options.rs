@@ -40,6 +40,12 @@ pub struct Options {
     pub again_after: Span,
     /// How often a leader tells its totals.
     pub count_every: Span,
+    /// How long a task for which no worker has room waits until one is kept for it.
+    pub reserve_after: Span,
+    /// How long a lane brings nothing until it is closed.
+    pub lane_idle: Span,
+    /// How long nobody handles the kind of a lane until it is closed.
+    pub lane_unserved: Span,
 }
 
 /// Whether completed tasks are told one by one.
@@ -80,6 +86,9 @@ impl Default for Options {
             roll_call: Span::from_secs(1),
             again_after: Span::from_ms(500),
             count_every: Span::from_secs(1),
+            reserve_after: Span::from_secs(60),
+            lane_idle: Span::from_secs(600),
+            lane_unserved: Span::from_secs(60),
         }
     }
 }
@@ -120,6 +129,17 @@ impl Options {
             (
                 "time between totals in ms",
                 self.count_every.ms(),
+                1..=86_400_000,
+            ),
+            (
+                "wait before a reservation in ms",
+                self.reserve_after.ms(),
+                1..=86_400_000,
+            ),
+            ("idle lane in ms", self.lane_idle.ms(), 1..=86_400_000),
+            (
+                "unserved lane in ms",
+                self.lane_unserved.ms(),
                 1..=86_400_000,
             ),
         ];

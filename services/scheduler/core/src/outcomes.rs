@@ -36,8 +36,7 @@ impl Scheduler {
             return;
         }
         match self.tasks.get(seq) {
-            None if self.recovery.complete => self.settle(key, outcome.number),
-            None => self.claim_outcome(seq, key, outcome),
+            None => self.report_unknown(seq, key, outcome),
             Some(task) => match &task.state {
                 TaskState::Held(hold) if hold.worker == key && hold.holding == outcome.holding => {
                     self.holder_reported(key, outcome, actions);
@@ -55,17 +54,28 @@ impl Scheduler {
         }
     }
 
-    /// During recovery the delivery may yet come again: the outcome waits for it.
-    fn claim_outcome(&mut self, seq: u64, worker: WorkerKey, outcome: Outcome) {
+    /// As long as the delivery may yet come again the outcome waits for it.
+    fn report_unknown(&mut self, seq: u64, worker: WorkerKey, outcome: Outcome) {
+        let claim = self.recovery.claims.get(seq);
+        let task = claim
+            .filter(|claim| claim.worker == worker)
+            .and_then(|claim| claim.task.clone());
+        if self.is_over(task.as_ref()) {
+            self.recovery.claims.remove(seq);
+            return self.settle(worker, outcome.number);
+        }
         let holding = outcome.holding;
         let claim = Claim {
             worker,
             holding,
+            task,
             stage: Stage::Ended,
             ran: outcome.ran,
             outcome: Some(Box::new(outcome)),
         };
-        self.recovery.claim(seq, claim);
+        if let Some(loser) = self.recovery.claims.add(seq, claim) {
+            self.drop_claim(loser);
+        }
     }
 
     pub(crate) fn holder_reported(
@@ -80,6 +90,7 @@ impl Scheduler {
                 self.counts.completed += 1;
                 if let Some(task) = self.tasks.get(seq) {
                     self.estimates.learn(&task.spec.kind, micros(outcome.ran));
+                    self.losses.forget(&task.spec.id);
                     if self.options.recording == Recording::On {
                         let (task, ran) = (task.spec.clone(), outcome.ran);
                         actions.push(Action::Record { task, ran });
@@ -117,12 +128,14 @@ impl Scheduler {
         if matches!(task.state, TaskState::Settling(_)) {
             return;
         }
-        if let Some(hold) = self.leave_holder(seq)
-            && let Some(outbox) = self.fleet.outbox(hold.worker)
-        {
-            outbox.revoked.push(hold.holding);
+        if let Some(hold) = self.leave_holder(seq) {
+            self.revoke(hold.worker, hold.holding);
         }
         self.counts.completed += 1;
+        let id = self.tasks.get(seq).map(|task| task.spec.id.clone());
+        if let Some(id) = id {
+            self.losses.forget(&id);
+        }
         self.forget(seq);
         actions.push(Action::Ack { seq });
     }
@@ -209,6 +222,7 @@ impl Scheduler {
         };
         if let SettlingStep::Bury { reason, .. } = step {
             self.counts.dead += 1;
+            self.losses.forget(&task.spec.id);
             actions.push(Action::Tell(Told::DeadLettered {
                 task: task.spec.id.clone(),
                 kind: task.spec.kind.clone(),
@@ -219,11 +233,7 @@ impl Scheduler {
         let report = report.clone();
         self.forget(seq);
         actions.push(Action::Ack { seq });
-        if let Some((worker, number)) = report
-            && let Some(key) = self.fleet.key(&worker)
-        {
-            self.settle(key, number);
-        }
+        self.settle_report(report);
     }
 
     pub(crate) fn store_failed(&mut self, now: Micros, seq: u64) {

@@ -10,14 +10,14 @@ use rota_wire::dispatch::{Ending, Outcome};
 use rota_wire::fleet::{FrameMark, Heartbeat, Held, Stage};
 use rota_wire::{Lane, Micros, Span, TaskSpec, Term, WorkerId};
 
-use crate::{Action, AssignFrame, Event, Looked, Options, Scheduler};
+use crate::{Action, AssignFrame, Beginning, Event, Looked, Options, Scheduler};
 pub(crate) use reading::{
-    acked, buried, frames, looked_up, nakked, placed, pulled, resumed, revoked, settled,
-    stored_retries, suspended, told,
+    acked, buried, closed, frames, looked_up, nakked, opened, placed, probed, pulled, resumed,
+    revoked, settled, sought, stored_retries, suspended, told,
 };
 pub(crate) use samples::{
     amount, delivered, echo, failed, handed_back, heartbeat, holding, lane, reported, running,
-    task, task_in, worker,
+    running_in, task, task_in, worker,
 };
 
 mod reading;
@@ -49,7 +49,7 @@ impl Rig {
     pub(crate) fn with(options: Options) -> Self {
         let roll_call = options.roll_call;
         let mut rig = Self::recovering(options, &[]);
-        rig.event(Event::LanesListed);
+        rig.event(Event::LanesListed { lanes: Vec::new() });
         rig.wait(roll_call);
         rig
     }
@@ -58,7 +58,17 @@ impl Rig {
     pub(crate) fn recovering(options: Options, expected: &[&str]) -> Self {
         let expected: BTreeSet<WorkerId> = expected.iter().map(|name| worker(name)).collect();
         let mut first = Vec::new();
-        let scheduler = Scheduler::new(options, TERM, 42, START, expected, &mut first);
+        let scheduler = Scheduler::new(
+            options,
+            Beginning {
+                term: TERM,
+                seed: 42,
+                now: START,
+                expected,
+                memory: None,
+            },
+            &mut first,
+        );
         Self {
             scheduler,
             now: START,

@@ -9,23 +9,23 @@ use std::collections::BTreeSet;
 use rand_pcg::Pcg64;
 use rand_pcg::rand_core::SeedableRng;
 use rota_wire::event::{Counts, Event as Told};
-use rota_wire::{Micros, Span, Term, WorkerId};
+use rota_wire::{LeaderMemory, Micros, Term, WorkerId};
 
 use crate::action::Action;
 use crate::allocation::Allocator;
 use crate::estimates::Estimates;
-use crate::event::Event;
+use crate::event::{Event, PullEnd};
 use crate::fleet::{Fleet, Indexes, WorkerKey};
-use crate::lanes::Lanes;
+use crate::lanes::{Known, Lanes};
+use crate::losses::Losses;
+use crate::opening::Rounds;
 use crate::options::Options;
 use crate::policy::{Allocation, Binding};
 use crate::preemption::Runners;
 use crate::queue::Queue;
 use crate::recovery::Recovery;
 use crate::tasks::Tasks;
-
-/// Workers of the last term are waited for so much longer than others.
-const EXPECTED_PATIENCE: Span = Span::from_secs(1);
+use crate::unserved::Unserved;
 
 /// The scheduler of one term.
 #[derive(Debug)]
@@ -43,10 +43,17 @@ pub struct Scheduler {
     pub(crate) came: u64,
     pub(crate) tasks: Tasks,
     pub(crate) queue: Queue,
-    /// Tasks that took down all workers but one that they may: at most one of them on a worker.
+    /// Tasks that may have taken down all workers but one that they may: at most one of them on a worker.
     pub(crate) suspects: BTreeSet<u64>,
+    /// The last of them that a worker was looked for.
+    pub(crate) suspect_tried: u64,
+    pub(crate) losses: Losses,
+    /// Workers that are not heard, as was told.
+    pub(crate) refused: BTreeSet<WorkerId>,
     pub(crate) fleet: Fleet,
     pub(crate) lanes: Lanes,
+    pub(crate) rounds: Rounds,
+    pub(crate) unserved: Unserved,
     pub(crate) recovery: Recovery,
     /// Look-ups and stores that failed, and when to try them again.
     pub(crate) again: BTreeSet<(Micros, u64)>,
@@ -54,21 +61,36 @@ pub struct Scheduler {
     next_count: Micros,
 }
 
+/// What a scheduler begins with.
+#[derive(Debug, Clone)]
+pub struct Beginning {
+    /// Its term.
+    pub term: Term,
+    /// What its draws come from.
+    pub seed: u64,
+    /// The time.
+    pub now: Micros,
+    /// The workers that this process knew in an earlier term: the roll call ends early once all have
+    /// answered.
+    pub expected: BTreeSet<WorkerId>,
+    /// What an earlier leader has learned.
+    pub memory: Option<LeaderMemory>,
+}
+
 impl Scheduler {
-    /// A scheduler at the beginning of its term. `expected` are the workers that this process knew in
-    /// an earlier term: the roll call ends early once all have answered.
+    /// A scheduler at the beginning of its term.
     ///
     /// # Panics
     /// If the options break a rule: whoever read them has to check [`Options::faults`].
     #[must_use]
-    pub fn new(
-        options: Options,
-        term: Term,
-        seed: u64,
-        now: Micros,
-        expected: BTreeSet<WorkerId>,
-        actions: &mut Vec<Action>,
-    ) -> Self {
+    pub fn new(options: Options, beginning: Beginning, actions: &mut Vec<Action>) -> Self {
+        let Beginning {
+            term,
+            seed,
+            now,
+            expected,
+            memory,
+        } = beginning;
         let faults = options.faults();
         assert!(faults.is_empty(), "options were not checked: {faults:?}");
         actions.push(Action::CallRoll);
@@ -80,23 +102,38 @@ impl Scheduler {
             takers: policies().any(|policy| policy.binding == Binding::Early),
             turns: policies().any(|policy| policy.allocation == Allocation::RoundRobin),
             rooms: false,
+            clear: false,
         };
         let fleet = Fleet::new(options.load_view, indexes);
+        let (mut estimates, mut losses) = (Estimates::default(), Losses::default());
+        if let Some(LeaderMemory {
+            durations,
+            losses: lost,
+        }) = memory
+        {
+            estimates.recall(durations);
+            losses.recall(lost);
+        }
         Self {
             options,
             term,
             now,
             allocator: Allocator::new(Pcg64::seed_from_u64(seed)),
-            estimates: Estimates::default(),
+            estimates,
             runners: Runners::default(),
             preemptive,
             came: 0,
             tasks: Tasks::default(),
             queue: Queue::default(),
             suspects: BTreeSet::new(),
+            suspect_tried: 0,
+            losses,
+            refused: BTreeSet::new(),
             fleet,
             lanes: Lanes::default(),
-            recovery: Recovery::new(now.plus(roll_call), expected),
+            rounds: Rounds::new(now),
+            unserved: Unserved::default(),
+            recovery: Recovery::new(now, roll_call, expected),
             again: BTreeSet::new(),
             counts: Counts {
                 term,
@@ -110,15 +147,17 @@ impl Scheduler {
     pub fn handle_event(&mut self, now: Micros, event: Event, actions: &mut Vec<Action>) {
         self.now = now;
         match event {
+            Event::LaneFound { lane } => self.lane_found(&lane, actions),
+            Event::LanesListed { lanes } => self.lanes_listed(&lanes, actions),
             Event::LaneOpened {
                 lane,
                 unacked,
                 delivered_to,
-            } => {
-                self.lane_opened(lane, unacked, delivered_to);
-            }
-            Event::LaneGone { lane } => self.lane_gone(lane, actions),
-            Event::LanesListed => self.recovery.lanes_listed = true,
+            } => self.lane_opened(&lane, unacked, delivered_to),
+            Event::LaneNotOpened { lane } => self.lane_not_opened(&lane),
+            Event::LaneGone { lane } => self.lane_gone(&lane, actions),
+            Event::LaneClosed { lane } => self.lane_closed(&lane, actions),
+            Event::LaneKept { lane } => self.lane_kept(&lane),
             Event::Delivered {
                 lane,
                 delivery,
@@ -128,20 +167,40 @@ impl Scheduler {
             } => {
                 self.delivered(lane, delivery, pending, task, input_bytes, actions);
             }
-            Event::PullEnded { lane, unused } => self.pull_ended(&lane, unused),
+            Event::Unreadable {
+                lane,
+                delivery,
+                pending,
+            } => {
+                self.lanes.came(&lane, delivery, pending, Known::No, now);
+            }
+            Event::PullEnded { lane, unused, end } => {
+                self.lanes
+                    .pull_ended(&lane, unused, end == PullEnd::Nothing);
+            }
             Event::Heartbeat(heartbeat) => self.heartbeat(now, &heartbeat, actions),
             Event::Reported { worker, outcome } => self.reported(&worker, *outcome, actions),
             Event::Looked { seq, found } => self.looked(now, seq, found, actions),
             Event::Stored { seq } => self.stored(seq, actions),
             Event::StoreFailed { seq } => self.store_failed(now, seq),
+            Event::Gone { seq } => self.gone(seq),
+            Event::Deaf { span } => self.deaf(span),
+            Event::Unreachable { worker, frame } => self.unreachable(&worker, frame, actions),
+            Event::Died { worker } => self.died(&worker, actions),
+            Event::Probed { worker, there } => self.probed(&worker, there),
         }
     }
 
     /// Does what is due. To be called at [`Scheduler::next_deadline`] or later.
     pub fn handle_timeout(&mut self, now: Micros, actions: &mut Vec<Action>) {
         self.now = now;
-        self.end_roll_call(now);
+        self.recovery.end_roll_call(now);
+        self.release_held_back(now);
         self.lose_silent_workers(now, actions);
+        self.give_away(now, actions);
+        self.open_rested(now, actions);
+        self.look_over_lanes(now, actions);
+        self.find_lanes(now, actions);
         self.try_again(now, actions);
         if self.next_count <= now {
             self.next_count = now.plus(self.options.count_every);
@@ -154,13 +213,14 @@ impl Scheduler {
     /// When [`Scheduler::handle_timeout`] and [`Scheduler::dispatch`] are to be called next.
     #[must_use]
     pub fn next_deadline(&self) -> Micros {
-        let listening = self.recovery.listening_until;
+        let recovery = self.recovery.next_deadline();
         let silent = self.fleet.next_deadline().map(|(at, _)| at);
         let again = self.again.first().map(|(at, _)| *at);
-        [listening, silent, again, self.runners.next_deadline()]
+        let (unserved, room) = (self.unserved.next(), self.runners.next_deadline());
+        [recovery, silent, again, unserved, room]
             .into_iter()
             .flatten()
-            .fold(self.next_count, Micros::min)
+            .fold(self.next_count.min(self.next_round()), Micros::min)
     }
 
     /// The workers that are there.
@@ -168,28 +228,25 @@ impl Scheduler {
         self.fleet.iter().map(|(_, worker)| &worker.id)
     }
 
+    /// What it has learned, for the leader after it.
+    #[must_use]
+    pub fn memory(&self) -> LeaderMemory {
+        LeaderMemory {
+            durations: self.estimates.remember(),
+            losses: self.losses.remember(),
+        }
+    }
+
+    /// Changes whenever a loss was counted or forgiven: then what it has learned is worth storing.
+    #[must_use]
+    pub const fn memory_version(&self) -> u64 {
+        self.losses.version()
+    }
+
     /// Tasks in memory.
     #[must_use]
     pub fn tasks_in_memory(&self) -> usize {
         self.tasks.len()
-    }
-
-    fn end_roll_call(&mut self, now: Micros) {
-        let Some(until) = self.recovery.listening_until else {
-            return;
-        };
-        let patience = if self.recovery.missing.is_empty() {
-            Span::default()
-        } else {
-            EXPECTED_PATIENCE
-        };
-        if until.plus(patience) <= now {
-            self.recovery.listening_until = None;
-        } else if until <= now {
-            // Whoever was there in the last term and has not answered may yet.
-            self.recovery.listening_until = Some(until.plus(patience));
-            self.recovery.missing.clear();
-        }
     }
 
     fn try_again(&mut self, now: Micros, actions: &mut Vec<Action>) {
@@ -210,6 +267,15 @@ impl Scheduler {
     pub(crate) fn settle(&mut self, worker: WorkerKey, report: u64) {
         if let Some(outbox) = self.fleet.outbox(worker) {
             outbox.settled.push(report);
+        }
+    }
+
+    /// The same for a report of which only the worker's name is known.
+    pub(crate) fn settle_report(&mut self, report: Option<(WorkerId, u64)>) {
+        if let Some((worker, number)) = report
+            && let Some(key) = self.fleet.key(&worker)
+        {
+            self.settle(key, number);
         }
     }
 }

@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use rota_wire::dispatch::Failure;
-use rota_wire::{Delivery, Holding, Lane, Micros, Span, TaskId, TaskSpec, WorkerId};
+use rota_wire::{Delivery, Holding, Lane, Micros, Recheck, Span, TaskId, TaskSpec, WorkerId};
 
 use crate::explain::Note;
 use crate::fleet::WorkerKey;
+use crate::lanes::Past;
 use crate::maps::{NumberMap, TextMap};
 use crate::order::Turn;
 use crate::queue::{Line, Place};
@@ -21,8 +22,10 @@ pub(crate) struct Task {
     pub(crate) lane: Lane,
     pub(crate) delivery: Delivery,
     pub(crate) input_bytes: u64,
-    /// Workers that fell silent while they held it, as far as this leader knows.
-    pub(crate) losses: u32,
+    /// Whether somebody may have run this message.
+    pub(crate) past: Past,
+    /// When its message last came.
+    pub(crate) came_at: Micros,
     /// Who held it last.
     pub(crate) last_worker: Option<WorkerId>,
     /// How long it is expected to run in all, in microseconds, if anything is known.
@@ -41,6 +44,20 @@ pub(crate) struct Task {
 }
 
 impl Task {
+    /// Whether its result may be there already.
+    pub(crate) fn may_have_run(&self) -> bool {
+        let spec = &self.spec;
+        spec.recheck != Recheck::Fresh || spec.attempt > 1 || self.past != Past::None
+    }
+
+    /// Whether nobody has it and nothing is stored for it.
+    pub(crate) const fn waits(&self) -> bool {
+        match self.state {
+            TaskState::LookingUp | TaskState::Ready | TaskState::Returning => true,
+            TaskState::Held(_) | TaskState::Settling(_) => false,
+        }
+    }
+
     pub(crate) const fn is_suspended(&self) -> bool {
         matches!(
             self.state,

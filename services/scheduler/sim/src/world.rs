@@ -16,7 +16,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use rand::RngExt;
 use rand_pcg::Pcg64;
-use rota_scheduler_core::{Action, AssignFrame, Event, Looked, Options, Scheduler};
+use rota_scheduler_core::{Action, AssignFrame, Beginning, Event, Looked, Options, Scheduler};
 use rota_wire::fleet::{FrameMark, KindCapacity};
 use rota_wire::{Micros, Span, Term};
 
@@ -72,9 +72,14 @@ pub(crate) struct World<'a> {
 impl<'a> World<'a> {
     pub(crate) fn new(setup: &'a Setup) -> Self {
         let mut actions = Vec::new();
-        let (start, expected) = (Micros(0), BTreeSet::new());
-        let options = options(setup);
-        let core = Scheduler::new(options, TERM, setup.seed, start, expected, &mut actions);
+        let beginning = Beginning {
+            term: TERM,
+            seed: setup.seed,
+            now: Micros(0),
+            expected: BTreeSet::new(),
+            memory: None,
+        };
+        let core = Scheduler::new(options(setup), beginning, &mut actions);
         let mut arrivals = Arrivals::new(setup);
         let stream = Stream::new(arrivals.lanes());
         let mut world = Self {
@@ -137,7 +142,8 @@ impl<'a> World<'a> {
                 delivered_to: 0,
             });
         }
-        self.inbox.push_back(Event::LanesListed);
+        self.inbox
+            .push_back(Event::LanesListed { lanes: Vec::new() });
         self.carry_out(0);
         self.turn(0);
         if let Some(arrival) = self.next_arrival {
@@ -331,7 +337,7 @@ impl<'a> World<'a> {
                     self.deliver(now, index);
                 }
             }
-            Action::LookUp { seq, task: _ } => {
+            Action::LookUp { seq, .. } => {
                 let has_result = self.stream.has_result(seq);
                 let found = if has_result {
                     Looked::Result
@@ -344,7 +350,12 @@ impl<'a> World<'a> {
                 self.gauge.dead += u64::from(self.stream.store_result(seq).is_some());
                 self.tell_core(now, round_trip, Event::Stored { seq });
             }
-            Action::Tell(_) | Action::Record { .. } => {}
+            Action::Tell(_)
+            | Action::Record { .. }
+            | Action::FindLanes { .. }
+            | Action::CloseLane { .. }
+            | Action::Probe { .. }
+            | Action::Refuse { .. } => {}
             Action::OpenLane { lane } => unreachable!("lane {lane} was never told to be gone"),
             Action::StoreRetry { seq, .. } => unreachable!("attempt of {seq} was not told to fail"),
         }
@@ -420,8 +431,10 @@ fn options(setup: &Setup) -> Options {
     let missed = patience.div_ceil(interval(setup).min(INTERVAL_MAX));
     Options {
         missed_heartbeats_max: u32::try_from(missed).unwrap_or(u32::MAX),
-        // Nobody listens.
+        // Nobody listens, and lanes cost nothing here.
         count_every: Span::from_secs(24 * 3_600),
+        lane_idle: Span::from_secs(24 * 3_600),
+        lane_unserved: Span::from_secs(24 * 3_600),
         ..setup.core.clone()
     }
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use rota_wire::dispatch::{Assign, Ending};
 use rota_wire::fleet::RollCall;
-use rota_wire::{Span, Term};
+use rota_wire::{Kind, Span, Term};
+
+use crate::ended::Blame;
 
 /// Names a message of ROTA_READY.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +36,13 @@ pub(crate) enum Event {
         /// How.
         end: AttemptEnd,
     },
+    /// A kind was looked at, as [`Action::Look`](super::Action::Look) wants.
+    Looked {
+        /// Which.
+        kind: Kind,
+        /// Why it cannot be started; nothing if it seems that it can.
+        unfit: Option<String>,
+    },
     /// The worker is to stop; what runs may take so long to end by itself.
     DrainBegun {
         /// How long.
@@ -48,4 +57,11 @@ pub(crate) enum AttemptEnd {
     Ended(Ending),
     /// Because it was stopped.
     Stopped,
+    /// It never began.
+    NotStarted {
+        /// What is short or wrong.
+        blame: Blame,
+        /// Why.
+        reason: String,
+    },
 }

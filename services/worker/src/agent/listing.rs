@@ -19,7 +19,10 @@ impl Agent {
             }
             Phase::Gone => WorkerState::Gone,
         };
-        let heartbeat = self.pulse.beat(state, self.seen, self.list_held(now));
+        let withdrawn = self.offer.withdrawn();
+        let heartbeat = self
+            .pulse
+            .beat(state, self.seen, self.list_held(now), withdrawn);
         actions.push(Action::Beat(heartbeat));
     }
 

@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use rota_wire::fleet::{FrameMark, Heartbeat, Held, KindCapacity, MachineLoad, WorkerState};
+use rota_wire::fleet::{
+    FrameMark, Heartbeat, Held, KindCapacity, MachineLoad, Withdrawn, WorkerState,
+};
 use rota_wire::{Label, Micros, Resources, Span, WorkerId};
 
 /// What a worker is, for as long as it lives.
@@ -80,8 +82,11 @@ impl Pulse {
         state: WorkerState,
         seen: Option<FrameMark>,
         held: Vec<Held>,
+        withdrawn: Vec<Withdrawn>,
     ) -> Heartbeat {
         self.beats += 1;
+        let kinds = self.profile.kinds.iter();
+        let offered = kinds.filter(|offer| withdrawn.iter().all(|other| other.kind != offer.kind));
         Heartbeat {
             worker: self.profile.worker.clone(),
             number: self.beats,
@@ -90,12 +95,12 @@ impl Pulse {
             state,
             slots: self.profile.slots,
             resources: self.profile.resources,
-            kinds: self.profile.kinds.clone(),
+            kinds: offered.cloned().collect(),
             labels: self.profile.labels.clone(),
             seen,
             held,
             machine: MachineLoad::default(),
-            withdrawn: Vec::new(),
+            withdrawn,
             dialect: rota_wire::Dialect::V2,
         }
     }

@@ -4,7 +4,7 @@
 //! cannot be stored the attempt is not over: it keeps its slot and its place in the heartbeats, and
 //! tries again until it is stored or stopped.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use rota_bus::{Bus, Link, StoreError, Stored};
 use rota_service::chain;
 use rota_wire::dispatch::{Assignment, Ending, Failure, Input, Retry};
 use rota_wire::result::{FinalState, TaskResult};
-use rota_wire::{Micros, Span, TaskId, WorkerId};
+use rota_wire::{Kind, Micros, Span, TaskId, WorkerId};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
@@ -20,6 +20,7 @@ use tracing::{debug, info, warn};
 use super::AttemptEnd;
 use super::throttle::Throttle;
 use crate::attempt::control::AttemptControl;
+use crate::command::processes::Processes;
 use crate::ended::{Ended, Exit, Verdict};
 use crate::handler::registry::Registry;
 use crate::handler::task::{Task, TaskParts};
@@ -34,6 +35,7 @@ pub(crate) struct Runner {
     bus: Bus,
     worker: WorkerId,
     registry: Registry,
+    processes: Processes,
     store_trouble: Mutex<Throttle>,
 }
 
@@ -47,14 +49,29 @@ struct Times {
 
 impl Runner {
     /// Outputs are cut off at what the server can store, whatever a handler allows.
-    pub(crate) fn new(bus: Bus, worker: WorkerId, registry: &Registry) -> Self {
+    pub(crate) fn new(
+        bus: Bus,
+        worker: WorkerId,
+        registry: &Registry,
+        processes: Processes,
+    ) -> Self {
         let registry = registry.with_output_limit(bus.body_bytes_max());
         Self {
             bus,
             worker,
             registry,
+            processes,
             store_trouble: Mutex::default(),
         }
+    }
+
+    /// Looks whether attempts of a kind can be started, and tells why not.
+    pub(super) async fn look(&self, kind: &Kind) -> Option<String> {
+        let entry = Arc::clone(self.registry.entry(kind)?);
+        // Files may lie on something slow.
+        let looking = tokio::task::spawn_blocking(move || entry.look());
+        let unfit = looking.await.ok()?;
+        (!unfit.is_empty()).then(|| unfit.join("; "))
     }
 
     /// Runs one attempt to its end, and tells how long it ran.
@@ -66,7 +83,8 @@ impl Runner {
         let entry = self.registry.entry(&assignment.kind);
         let entry = entry.expect("only kinds of the registry are given a slot");
         let started = Micros::now();
-        let ended = crate::attempt::run(entry, task_of(&assignment), control).await;
+        let task = task_of(&assignment);
+        let ended = crate::attempt::run_among(entry, task, control, &self.processes).await;
         let times = Times {
             started,
             finished: Micros::now(),
@@ -88,6 +106,7 @@ impl Runner {
     ) -> AttemptEnd {
         match ended.verdict {
             Verdict::Stopped => AttemptEnd::Stopped,
+            Verdict::NotStarted { blame, reason } => AttemptEnd::NotStarted { blame, reason },
             Verdict::Completed(output) => {
                 let result = self.result(assignment, ended.exit, times);
                 self.store(result, output, control).await
@@ -230,6 +249,8 @@ fn log_end(assignment: &Assignment, ended: &Ended) {
         Verdict::Failed { retry, reason } => {
             info!(task = %id, %kind, attempt, elapsed_ms, ?retry, reason, "attempt failed");
         }
+        // What the agent makes of it is logged there.
+        Verdict::NotStarted { reason, .. } => debug!(task = %id, %kind, attempt, reason),
         Verdict::Stopped => info!(task = %id, %kind, attempt, elapsed_ms, "attempt stopped"),
     }
 }

@@ -23,11 +23,11 @@ use rota_service::{Shutdown, chain};
 use rota_wire::dispatch::{Assign, Assignment};
 use rota_wire::fleet::{Heartbeat, RollCall};
 use rota_wire::frame::{self, Frame};
-use rota_wire::{Span, Term, WorkerId};
+use rota_wire::{Kind, Span, Term, WorkerId};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::running::Runner;
 use super::throttle::Throttle;
@@ -53,11 +53,14 @@ pub(crate) struct Shell {
     controls: BTreeMap<AttemptNumber, AttemptControl>,
     /// The lease being read; one at a time.
     asking: JoinSet<Option<Term>>,
+    /// Kinds that are looked at; each once at a time.
+    looking: JoinSet<(Kind, Option<String>)>,
     actions: Vec<Action>,
     machine: MachineSampler,
     link: Link,
     undecodable: Throttle,
     unsent: Throttle,
+    withdrawn: BTreeMap<Kind, Throttle>,
 }
 
 /// What the shell waits for beside its attempts.
@@ -77,6 +80,7 @@ enum Woken {
     Link(Link),
     RollCall(Option<Received>),
     Term(Option<Term>),
+    Looked(Result<(Kind, Option<String>), JoinError>),
     Ended(Result<Ended, JoinError>),
     Assign(Option<Received>),
 }
@@ -92,11 +96,13 @@ impl Shell {
             attempts: JoinSet::new(),
             controls: BTreeMap::new(),
             asking: JoinSet::new(),
+            looking: JoinSet::new(),
             actions: Vec::new(),
             machine: MachineSampler::new(),
             link: Link::default(),
             undecodable: Throttle::default(),
             unsent: Throttle::default(),
+            withdrawn: BTreeMap::new(),
         }
     }
 
@@ -129,6 +135,7 @@ impl Shell {
             Ok(()) = inputs.link.changed() => Woken::Link(*inputs.link.borrow_and_update()),
             frame = inputs.roll_calls.next() => Woken::RollCall(frame),
             Some(term) = self.asking.join_next() => Woken::Term(term.unwrap_or_default()),
+            Some(looked) = self.looking.join_next() => Woken::Looked(looked),
             Some(ended) = self.attempts.join_next() => Woken::Ended(ended),
             frame = inputs.assigns.next() => Woken::Assign(frame),
         }
@@ -146,6 +153,10 @@ impl Shell {
                 self.read::<RollCall>(&frame.ok_or(RunError::Closed)?, Event::RollCalled);
             }
             Woken::Term(term) => self.tell(Event::TermRead(term)),
+            Woken::Looked(looked) => {
+                let (kind, unfit) = looked.map_err(RunError::AttemptLost)?;
+                self.tell(Event::Looked { kind, unfit });
+            }
             Woken::Ended(ended) => self.handle_ended(ended)?,
             Woken::Assign(frame) => {
                 self.read::<Assign>(&frame.ok_or(RunError::Closed)?, Event::Assigned);
@@ -217,12 +228,19 @@ impl Shell {
                 Action::AskTerm => {
                     self.asking.spawn(read_term(self.bus.clone()));
                 }
+                Action::Look(kind) => {
+                    let runner = Arc::clone(&self.runner);
+                    self.looking.spawn(async move {
+                        let unfit = runner.look(&kind).await;
+                        (kind, unfit)
+                    });
+                }
                 Action::Beat(heartbeat) => self.beat(heartbeat).await,
                 Action::Report(report) => {
                     let subject = self.bus.subjects().report(&self.worker);
                     self.send(Message::frame(subject, &report)).await;
                 }
-                Action::Note(note) => log(&note),
+                Action::Note(note) => self.note(&note),
                 Action::Leave => {
                     self.leave().await;
                     flow = ControlFlow::Break(());
@@ -270,6 +288,18 @@ impl Shell {
         }
     }
 
+    /// A person must see that a kind cannot be started, once; not each time that it is tried again.
+    fn note(&mut self, note: &Note) {
+        if let Note::Withdrawn { kind, reason } = note
+            && let throttle = self.withdrawn.entry(kind.clone()).or_default()
+            && let Some(times) = throttle.count(Instant::now())
+        {
+            error!(%kind, reason, times, "this kind cannot be started here, not offering it");
+        } else {
+            log(note);
+        }
+    }
+
     async fn leave(&mut self) {
         if self.link.up
             && let Err(error) = self.bus.flush().await
@@ -311,6 +341,10 @@ fn log(note: &Note) {
         }
         Note::AlreadyHeld(task) => debug!(%task, "assigned again, kept as it is"),
         Note::HandedBack { task, reason } => info!(%task, reason, "handed back"),
+        Note::Withdrawn { kind, reason } => {
+            debug!(%kind, reason, "this kind cannot be started here, not offering it");
+        }
+        Note::Offered(kind) => info!(%kind, "offering this kind again"),
         Note::Shed(task) => warn!(%task, "not taken: too many outcomes are not settled"),
         Note::Suspended(task) => debug!(%task, "suspended"),
         Note::Resumed(task) => debug!(%task, "resumed"),

@@ -2,11 +2,12 @@
 
 mod properties;
 mod standstill;
+mod withdrawing;
 
 use bytes::Bytes;
-use rota_wire::dispatch::{Failure, Retry};
+use rota_wire::dispatch::{Failure, Input, Retry};
 use rota_wire::fleet::{Heartbeat, Held, KindCapacity, RollCall, Stage, WorkerState};
-use rota_wire::{Delivery, Label, Micros, Resources, Term, WorkerId};
+use rota_wire::{Delivery, Label, Micros, Priority, Resources, Term, WorkerId};
 
 use super::leaving::SETTLE_WAIT;
 use super::*;
@@ -217,7 +218,8 @@ fn assignment(kind: &str, holding: Holding) -> Assignment {
         estimate: None,
         submitted: Micros(1),
         traceparent: None,
-        input: Bytes::from_static(b"input"),
+        priority: Some(Priority::default()),
+        input: Input::Inline(Bytes::from_static(b"input")),
     }
 }
 

@@ -34,6 +34,9 @@ pub enum BuildError {
     /// The handlers file is not taken.
     #[error(transparent)]
     Handlers(#[from] ConfigError),
+    /// Commands that were given in Rust cannot be started.
+    #[error("{} command(s) cannot be started{}", .0.len(), listed(.0))]
+    CannotStart(Vec<String>),
     /// The name is against the rule.
     #[error(transparent)]
     Name(#[from] InvalidName),
@@ -61,6 +64,10 @@ pub enum BuildError {
     /// No number of servers that can vote.
     #[error("replicas {0}: {InvalidReplicas}")]
     Replicas(usize),
+}
+
+fn listed(faults: &[String]) -> String {
+    faults.iter().map(|fault| format!("\n  {fault}")).collect()
 }
 
 /// Why a worker does not work any more.

@@ -1,5 +1,6 @@
 //! A worker on a real nats-server, with the test in the place of the scheduler.
 
+mod guardian;
 mod process;
 mod scheduler;
 mod single;

@@ -27,7 +27,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
 use self::switching::ErrandEnd;
-use super::budget::Budget;
+use super::budget::{Budget, Pace};
 use super::consumers::consumer_name;
 use super::messages::{NAK, parse_ack};
 use super::pulls::PullBook;
@@ -112,6 +112,7 @@ struct OpenLane {
     request_subject: String,
     subject: String,
     pulls: PullBook,
+    pace: Pace,
     inputs: LaneInputs,
     /// Of what comes over the connection.
     messages: Mean,
@@ -179,6 +180,7 @@ impl LaneReader {
             request_subject: format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"),
             subject,
             pulls: PullBook::default(),
+            pace: Pace::Idle,
             inputs: opened.inputs,
             messages: Mean::default(),
             input_sizes: Mean::default(),
@@ -323,6 +325,7 @@ impl LaneReader {
         let bytes = usize::try_from(input.bytes()).unwrap_or(usize::MAX);
         open.input_sizes.note(bytes);
         open.least = 0;
+        open.pace = Pace::Flowing;
         let lane = open.lane.clone();
         self.reconsider_inputs(index);
         self.enqueue(index);

@@ -6,7 +6,7 @@ use rota_wire::{Kind, Span};
 use crate::rig::{
     Rig, delivered, echo, frames, handed_back, lane, nakked, placed, pulled, running, task, task_in,
 };
-use crate::{Event, Looked, Options};
+use crate::{Event, Looked, Options, PullEnd};
 
 fn rig() -> Rig {
     let mut rig = Rig::new();
@@ -99,6 +99,7 @@ fn a_kind_without_workers_delays_no_other_and_its_lane_is_not_pulled() {
     rig.event(Event::PullEnded {
         lane: echo(),
         unused: 65,
+        end: PullEnd::Cut,
     });
     let actions = rig.wait(Span::from_secs(1));
     assert_eq!(pulled(&actions), [], "nobody takes anything any more");
@@ -298,7 +299,11 @@ fn an_empty_lane_does_not_keep_memory_from_others_for_ever() {
         let last = asked.last().expect("one lane is asked").0.clone();
         let lane = lanes.iter().find(|lane| lane.to_string() == last);
         let lane = lane.expect("one of them").clone();
-        asked.extend(pulled(&rig.event(Event::PullEnded { lane, unused: 1 })));
+        asked.extend(pulled(&rig.event(Event::PullEnded {
+            lane,
+            unused: 1,
+            end: PullEnd::Cut,
+        })));
     }
     let mut names: Vec<String> = asked.into_iter().map(|(lane, _)| lane).collect();
     names.sort();

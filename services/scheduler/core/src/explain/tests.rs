@@ -159,11 +159,14 @@ fn a_suspended_task_is_told_by_which_order_and_its_estimate_by_whom() {
 #[test]
 fn a_new_leader_says_that_it_listens_and_an_unknown_task_has_no_explanation() {
     let mut rig = Rig::recovering(Options::default(), &[]);
-    rig.open(&echo());
+    rig.open_with(&echo(), 1, 1);
     deliver(&mut rig, 1, "t1", |_| {});
+    rig.found(1, crate::Looked::Nothing);
     let told = explain(&rig, "t1");
-    assert!(told.why.contains("begun to lead"), "{}", told.why);
-    rig.event(Event::LanesListed);
+    assert!(told.why.contains("began to lead"), "{}", told.why);
+    rig.event(Event::LanesListed {
+        lanes: vec![echo()],
+    });
     let stranger = TaskId::parse("stranger").expect("good");
     assert_eq!(rig.scheduler.explain(&stranger, rig.now), None);
     assert_eq!(

@@ -47,6 +47,8 @@ pub(crate) enum Seats {
     Free,
     /// All that take tasks.
     Any,
+    /// Those with a free slot that run nothing under suspicion.
+    Clear,
 }
 
 #[derive(Debug)]
@@ -61,7 +63,9 @@ pub(crate) struct Class {
     takers: Pool,
     /// Those of them that have a free slot.
     open: Pool,
-    /// The same for each kind with a limit of its own: those that have room for it.
+    /// Those of them that run nothing under suspicion, once there is such a task.
+    clear: Pool,
+    /// Those with a free slot, for each kind with a limit of its own: those that have room for it.
     limited: BTreeMap<Kind, Pool>,
     /// What those with a free slot have free, once somebody asks.
     rooms: Rooms,
@@ -91,6 +95,7 @@ impl Class {
             free_slots: 0,
             takers: Pool::default(),
             open: Pool::default(),
+            clear: Pool::default(),
             rooms: Rooms::default(),
             capacity: Resources::NONE,
             sizes: BTreeMap::new(),
@@ -112,6 +117,7 @@ impl Class {
     pub(crate) fn pool(&self, kind: &Kind, seats: Seats) -> &Pool {
         match seats {
             Seats::Any => &self.takers,
+            Seats::Clear => &self.clear,
             Seats::Free => self.limited.get(kind).unwrap_or(&self.open),
         }
     }
@@ -129,6 +135,10 @@ impl Class {
             self.takers.set(worker.key, place, indexes.turns);
         }
         self.open.set(worker.key, open, indexes.turns);
+        if indexes.clear {
+            let clear = open.filter(|_| !worker.has_suspect());
+            self.clear.set(worker.key, clear, false);
+        }
         for (kind, pool) in &mut self.limited {
             let room = worker.used(kind) < self.profile.limit(kind);
             pool.set(worker.key, open.filter(|_| room), indexes.turns);
@@ -153,7 +163,7 @@ impl Class {
     /// Takes a worker out that leaves.
     pub(super) fn take_out(&mut self, worker: &mut Worker) {
         let pools = self.limited.values_mut();
-        for pool in pools.chain([&mut self.takers, &mut self.open]) {
+        for pool in pools.chain([&mut self.takers, &mut self.open, &mut self.clear]) {
             pool.set(worker.key, None, true);
         }
         self.rooms.set(worker.key, None);

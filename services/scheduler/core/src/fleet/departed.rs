@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use rota_wire::WorkerId;
+use rota_wire::{Micros, WorkerId};
 
 const DEPARTED_MAX: usize = 20_000;
 
@@ -18,23 +18,23 @@ pub(super) struct Departed {
     frames_forgotten: u64,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Last {
     heartbeat: u64,
     frames: u64,
+    /// Whether it was lost and not heard since.
+    lost: bool,
+    /// It has died: until then nothing that it seems to say is new.
+    dead_until: Micros,
     /// How often it is in the order.
     times: u32,
 }
 
 impl Departed {
     pub(super) fn remember(&mut self, id: &WorkerId, heartbeat: u64, frames: u64) {
-        let times = self.last.get(id).map_or(0, |last| last.times) + 1;
-        let last = Last {
-            heartbeat,
-            frames,
-            times,
-        };
-        self.last.insert(id.clone(), last);
+        let last = self.last.entry(id.clone()).or_default();
+        (last.heartbeat, last.frames) = (heartbeat, frames);
+        last.times += 1;
         self.order.push_back(id.clone());
         while self.order.len() > DEPARTED_MAX {
             self.forget_oldest();
@@ -43,6 +43,27 @@ impl Departed {
 
     pub(super) fn heartbeat_of(&self, id: &WorkerId) -> u64 {
         self.last.get(id).map_or(0, |last| last.heartbeat)
+    }
+
+    /// It fell silent, or has been heard since.
+    pub(super) fn set_lost(&mut self, id: &WorkerId, lost: bool) {
+        if let Some(last) = self.last.get_mut(id) {
+            last.lost = lost;
+        }
+    }
+
+    pub(super) fn was_lost(&self, id: &WorkerId) -> bool {
+        self.last.get(id).is_some_and(|last| last.lost)
+    }
+
+    pub(super) fn set_dead(&mut self, id: &WorkerId, until: Micros) {
+        if let Some(last) = self.last.get_mut(id) {
+            last.dead_until = until;
+        }
+    }
+
+    pub(super) fn is_dead(&self, id: &WorkerId, now: Micros) -> bool {
+        self.last.get(id).is_some_and(|last| now < last.dead_until)
     }
 
     /// The number of the last frame that it was sent, or a higher one.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rota_wire::fleet::{FrameMark, Heartbeat, MachineLoad, WorkerState};
-use rota_wire::{Cpu, Holding, Kind, Micros, Resources, Span, WorkerId};
+use rota_wire::{Cpu, Dialect, Holding, Kind, Micros, Resources, Span, WorkerId};
 
 use super::class::Kept;
 use super::{ClassKey, WorkerKey};
@@ -13,6 +13,8 @@ use crate::tasks::Course;
 
 /// Load is counted in parts of this, so that workers of unlike size compare.
 pub(crate) const LOAD_SCALE: u64 = 1 << 20;
+/// Reports that are settled, and holdings that are revoked, in one frame.
+pub(crate) const ORDERS_MAX: usize = 4_096;
 /// From this share of time in which some task waited for it, a machine counts as under pressure.
 const PRESSURE_CPU_PERMILLE: u16 = 600;
 const PRESSURE_MEMORY_PERMILLE: u16 = 200;
@@ -43,6 +45,12 @@ pub(crate) struct Worker {
     pub(crate) resources: Resources,
     /// Whether its machine has its tasks wait.
     pub(crate) pressed: bool,
+    /// Nobody listened when something was sent to it, and it was not heard since.
+    pub(crate) muted: bool,
+    /// Kinds that it cannot run although it was told to, and why.
+    pub(crate) withdrawn: BTreeMap<Kind, String>,
+    /// What it reads.
+    pub(crate) dialect: Dialect,
     pub(super) kept: Kept,
     view: LoadView,
     slots: u32,
@@ -90,6 +98,19 @@ impl Outbox {
         }
         self.resumed.push(holding);
         Told::Sent
+    }
+
+    /// Takes out what is over the bound of one frame.
+    pub(crate) fn take_excess(&mut self) -> Option<(Vec<u64>, Vec<Holding>)> {
+        if self.settled.len() <= ORDERS_MAX && self.revoked.len() <= ORDERS_MAX {
+            return None;
+        }
+        let settled = self.settled.len().min(ORDERS_MAX);
+        let revoked = self.revoked.len().min(ORDERS_MAX);
+        Some((
+            self.settled.split_off(settled),
+            self.revoked.split_off(revoked),
+        ))
     }
 
     /// Tells once more what was not followed.
@@ -151,6 +172,9 @@ impl Worker {
             foreign: 0,
             resources: heartbeat.resources,
             pressed: is_pressed(&heartbeat.machine),
+            muted: false,
+            withdrawn: BTreeMap::new(),
+            dialect: heartbeat.dialect,
             kept: Kept::default(),
             view,
             slots: heartbeat.slots,
@@ -171,6 +195,14 @@ impl Worker {
         self.slots = heartbeat.slots;
         self.resources = heartbeat.resources;
         self.pressed = is_pressed(&heartbeat.machine);
+        self.muted = false;
+        self.dialect = heartbeat.dialect;
+        if !(heartbeat.withdrawn.is_empty() && self.withdrawn.is_empty()) {
+            let withdrawn = heartbeat.withdrawn.iter();
+            self.withdrawn = withdrawn
+                .map(|withdrawn| (withdrawn.kind.clone(), withdrawn.reason.clone()))
+                .collect();
+        }
         self.seen = heartbeat.seen;
         self.heard_load = self.all();
         // A kind that nothing runs of is kept as long as it may run here: it comes again.
@@ -181,7 +213,12 @@ impl Worker {
 
     /// Whether it may be given tasks.
     pub(crate) fn takes_tasks(&self) -> bool {
-        self.state == WorkerState::Up
+        self.state == WorkerState::Up && !self.muted
+    }
+
+    /// A task that it holds is not under suspicion any more.
+    pub(super) fn clear(&mut self, seq: u64) {
+        self.suspects.remove(&seq);
     }
 
     /// The messages that it holds, suspended ones included.

@@ -5,7 +5,7 @@ use rota_wire::event::{Event as Told, RedeliveryCause};
 use rota_wire::fleet::{Stage, WorkerState};
 
 use crate::rig::{
-    Rig, acked, buried, echo, frames, holding, looked_up, nakked, placed, revoked, told,
+    Rig, acked, buried, echo, frames, holding, looked_up, nakked, placed, revoked, told, worker,
 };
 use crate::{Event, Looked, Options};
 
@@ -61,7 +61,12 @@ fn a_task_that_took_down_three_workers_is_buried() {
         rig.deliver_again(1, count);
         rig.found(1, Looked::Nothing);
         assert_eq!(rig.holds(name), [1]);
-        assert_eq!(nakked(&rig.wait(SILENCE)), [1]);
+        let actions = rig.event(Event::Died {
+            worker: worker(name),
+        });
+        assert_eq!(nakked(&actions), [1]);
+        let told = told(&actions);
+        assert!(matches!(told[0], Told::WorkerDied { holding: 1, .. }));
     }
     rig.join("w4", 1);
     rig.deliver_again(1, 4);

@@ -289,7 +289,9 @@ fn adopting() -> Rig {
         ];
     });
     rig.open_with(&echo(), 2, 2);
-    rig.event(Event::LanesListed);
+    rig.event(Event::LanesListed {
+        lanes: vec![echo()],
+    });
     for seq in [1, 2] {
         rig.deliver_lasting(seq, secs(10));
     }
@@ -320,7 +322,9 @@ fn what_has_ended_under_an_earlier_leader_is_not_suspended() {
         }];
     });
     rig.open_with(&echo(), 1, 1);
-    rig.event(Event::LanesListed);
+    rig.event(Event::LanesListed {
+        lanes: vec![echo()],
+    });
     rig.deliver_lasting(1, secs(100));
     rig.wait(secs(2));
     assert_eq!(switched(&rig.deliver_lasting(2, secs(1))), NOTHING);
@@ -451,7 +455,9 @@ fn a_worker_that_has_promised_too_much_already_is_not_made_to_promise_more() {
         says.held = vec![running(1, 1), running(1, 2)];
     });
     rig.open_with(&echo(), 2, 2);
-    rig.event(Event::LanesListed);
+    rig.event(Event::LanesListed {
+        lanes: vec![echo()],
+    });
     let lasting = |rig: &mut Rig, seq, duration, cpu| {
         rig.deliver_as(seq, |spec| {
             spec.options.duration = Some(duration);

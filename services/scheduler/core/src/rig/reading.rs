@@ -81,6 +81,42 @@ pub(crate) fn settled(actions: &[Action]) -> Vec<(&str, u64)> {
     settled.collect()
 }
 
+/// Who is looked for.
+pub(crate) fn probed(actions: &[Action]) -> Vec<&str> {
+    let probes = actions.iter().filter_map(|action| match action {
+        Action::Probe { worker } => Some(worker.as_str()),
+        _ => None,
+    });
+    probes.collect()
+}
+
+/// Which lanes are opened.
+pub(crate) fn opened(actions: &[Action]) -> Vec<String> {
+    let opened = actions.iter().filter_map(|action| match action {
+        Action::OpenLane { lane } => Some(lane.to_string()),
+        _ => None,
+    });
+    opened.collect()
+}
+
+/// Which lanes are closed.
+pub(crate) fn closed(actions: &[Action]) -> Vec<String> {
+    let closed = actions.iter().filter_map(|action| match action {
+        Action::CloseLane { lane } => Some(lane.to_string()),
+        _ => None,
+    });
+    closed.collect()
+}
+
+/// Whose lanes are looked for.
+pub(crate) fn sought(actions: &[Action]) -> Vec<String> {
+    let sought = actions.iter().filter_map(|action| match action {
+        Action::FindLanes { kind } => Some(kind.to_string()),
+        _ => None,
+    });
+    sought.collect()
+}
+
 /// How much is asked of which lane.
 pub(crate) fn pulled(actions: &[Action]) -> Vec<(String, u32)> {
     let pulls = actions.iter().filter_map(|action| match action {

@@ -1,7 +1,7 @@
 //! What a rig is fed with: tasks, heartbeats and outcomes that differ only in what a test is about.
 
 use rota_wire::dispatch::{Ending, Failure, Outcome, Retry};
-use rota_wire::fleet::{Heartbeat, Held, KindCapacity, MachineLoad, Stage, WorkerState};
+use rota_wire::fleet::{Heartbeat, Held, HeldTask, KindCapacity, MachineLoad, Stage, WorkerState};
 use rota_wire::options::Backoff;
 use rota_wire::task::Recheck;
 use rota_wire::{
@@ -98,6 +98,19 @@ pub(crate) fn running(term: u64, seq: u64) -> Held {
         stage: Stage::Running,
         ran: Span::default(),
         task: None,
+    }
+}
+
+/// The same, told by name: it is the task that [`task_in`] makes of its sequence.
+pub(crate) fn running_in(term: u64, seq: u64, lane: &Lane) -> Held {
+    let task = HeldTask {
+        id: TaskId::from_sequence(seq),
+        lane: lane.clone(),
+        attempt: 1,
+    };
+    Held {
+        task: Some(task),
+        ..running(term, seq)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::rig::{
     Rig, acked, buried, delivered, echo, failed, frames, handed_back, heartbeat, holding, lane,
     looked_up, nakked, placed, reported, stored_retries, task, task_in,
 };
-use crate::{Action, Event, Looked, Options};
+use crate::{Action, Event, Looked, Options, PullEnd};
 
 fn outcome(number: u64, seq: u64, ending: Ending) -> Outcome {
     Outcome {
@@ -31,6 +31,7 @@ fn events_about_what_nobody_knows_change_nothing() {
         Event::PullEnded {
             lane: ghost.clone(),
             unused: u32::MAX,
+            end: PullEnd::Nothing,
         },
         delivered(9, 1, task_in("9", &ghost)),
         Event::Looked {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rota_scheduler_core::{Event, Looked};
+use rota_scheduler_core::{Event, Looked, PullEnd};
 use rota_wire::fleet::WorkerState;
 use rota_wire::task::Recheck;
 use rota_wire::{Lane, TaskSpec};
@@ -173,7 +173,7 @@ impl World {
     pub(crate) fn open(&mut self) -> Verdict<Done> {
         match self.openings.pop_front() {
             None => return Ok(Skipped),
-            Some(Opening::Listed) => self.tell(Event::LanesListed)?,
+            Some(Opening::Listed) => self.tell(Event::LanesListed { lanes: Vec::new() })?,
             Some(Opening::Lane(lane)) => {
                 let (unacked, delivered_to) = self.lanes.entry(lane.clone()).or_default().reset();
                 self.tell(Event::LaneOpened {
@@ -233,7 +233,11 @@ impl World {
         let stream = self.lanes.get_mut(&lane).expect("it is one of them");
         let unused = std::mem::take(&mut stream.credits) + std::mem::take(&mut stream.lost);
         stream.came = false;
-        self.tell(Event::PullEnded { lane, unused })?;
+        self.tell(Event::PullEnded {
+            lane,
+            unused,
+            end: PullEnd::Nothing,
+        })?;
         Ok(Happened)
     }
 

@@ -167,6 +167,10 @@ impl Judge {
         match action {
             Action::CallRoll
             | Action::OpenLane { .. }
+            | Action::CloseLane { .. }
+            | Action::FindLanes { .. }
+            | Action::Probe { .. }
+            | Action::Refuse { .. }
             | Action::Pull { .. }
             | Action::Record { .. } => Ok(()),
             Action::Assign(frame) => self.assign(now, frame),

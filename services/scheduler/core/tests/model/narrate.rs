@@ -13,7 +13,22 @@ pub(crate) fn event(event: &Event) -> String {
             delivered_to,
         } => format!("{lane} opened, {unacked} un-acked up to #{delivered_to}"),
         Event::LaneGone { lane } => format!("{lane} gone"),
-        Event::LanesListed => "lanes listed".to_owned(),
+        Event::LaneFound { lane } => format!("{lane} found"),
+        Event::LanesListed { lanes } => {
+            let lanes: Vec<String> = lanes.iter().map(ToString::to_string).collect();
+            format!("lanes listed: {lanes:?}")
+        }
+        Event::LaneNotOpened { lane } => format!("{lane} not opened"),
+        Event::LaneClosed { lane } => format!("{lane} closed"),
+        Event::LaneKept { lane } => format!("{lane} kept"),
+        Event::Unreadable { lane, delivery, .. } => {
+            format!("{} of {lane} is no task", message(delivery))
+        }
+        Event::Gone { seq } => format!("#{seq} is gone"),
+        Event::Deaf { span } => format!("deaf for {span}"),
+        Event::Unreachable { worker, frame } => format!("nobody took frame {frame} of {worker}"),
+        Event::Died { worker } => format!("{worker} has died"),
+        Event::Probed { worker, there } => format!("{worker} is there: {there}"),
         Event::Delivered {
             lane,
             delivery,
@@ -27,7 +42,9 @@ pub(crate) fn event(event: &Event) -> String {
                 message(delivery)
             )
         }
-        Event::PullEnded { lane, unused } => format!("{lane}: {unused} are not coming"),
+        Event::PullEnded { lane, unused, end } => {
+            format!("{lane}: {unused} are not coming ({end:?})")
+        }
         Event::Heartbeat(says) => {
             let held: Vec<String> = says.held.iter().map(held).collect();
             let seen = says.seen.map_or((0, 0), |mark| (mark.term.0, mark.number));
@@ -74,7 +91,15 @@ pub(crate) fn action(action: &Action) -> String {
         }
         Action::Ack { seq } => format!("ack #{seq}"),
         Action::Nak { seq } => format!("nak #{seq}"),
-        Action::LookUp { seq, task } => format!("look up #{seq} {}", task.id),
+        Action::CloseLane { lane } => format!("close {lane}"),
+        Action::FindLanes { kind } => format!("find lanes of {kind}"),
+        Action::Probe { worker } => format!("probe {worker}"),
+        Action::Refuse { worker, reason } => format!("refuse {worker}: {reason}"),
+        Action::LookUp {
+            seq,
+            task,
+            freshness,
+        } => format!("look up #{seq} {} ({freshness:?})", task.id),
         Action::StoreRetry { seq, task, wait } => {
             format!("store #{seq} as attempt {} in {wait}", task.attempt)
         }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use rota_scheduler_core::{Action, Event, Options, Scheduler};
+use rota_scheduler_core::{Action, Beginning, Event, Options, Scheduler};
 use rota_wire::dispatch::{Ending, Outcome};
 use rota_wire::event::Event as Told;
 use rota_wire::fleet::{Heartbeat, WorkerState};
@@ -101,8 +101,8 @@ impl World {
     pub(crate) fn new(options: Options, narrates: Narrates) -> Verdict<Self> {
         let (now, term) = (Micros(1_000_000_000), Term(1));
         let scheduler = || {
-            let nothing = (BTreeSet::new(), &mut Vec::new());
-            Scheduler::new(options.clone(), term, 42, now, nothing.0, nothing.1)
+            let beginning = beginning(term, now, BTreeSet::new());
+            Scheduler::new(options.clone(), beginning, &mut Vec::new())
         };
         let mut world = Self {
             now,
@@ -149,14 +149,8 @@ impl World {
         self.note(|| "a new scheduler".to_owned());
         let (term, now) = (self.term, self.now);
         let scheduler = |actions: &mut Vec<Action>| {
-            Scheduler::new(
-                self.options.clone(),
-                term,
-                42,
-                now,
-                expected.clone(),
-                actions,
-            )
+            let beginning = beginning(term, now, expected.clone());
+            Scheduler::new(self.options.clone(), beginning, actions)
         };
         self.turn.clear();
         self.scheduler = scheduler(&mut self.turn);
@@ -281,7 +275,9 @@ impl World {
             }
             Action::Ack { seq } => self.answer(seq, LaneStream::ack),
             Action::Nak { seq } => self.answer(seq, LaneStream::nak),
-            Action::LookUp { seq, task } => self.look_ups.push_back((seq, task.id.clone())),
+            Action::CloseLane { .. } | Action::FindLanes { .. } | Action::Probe { .. } => {}
+            Action::Refuse { .. } => {}
+            Action::LookUp { seq, task, .. } => self.look_ups.push_back((seq, task.id.clone())),
             Action::StoreRetry { seq, task, wait } => {
                 let what = What::Retry(task, wait);
                 self.stores.push_back(Store {
@@ -462,6 +458,16 @@ impl World {
         if self.narrates == Narrates::All {
             self.log.push(what());
         }
+    }
+}
+
+fn beginning(term: Term, now: Micros, expected: BTreeSet<WorkerId>) -> Beginning {
+    Beginning {
+        term,
+        seed: 42,
+        now,
+        expected,
+        memory: None,
     }
 }
 

@@ -7,12 +7,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{LaneReader, OpenLane, PULL_LIFETIME};
-use crate::lanes::budget::Need;
+use crate::lanes::budget::{Grant, Need, Pace};
 use crate::lanes::pulls::Pull;
 use crate::send::{SendError, sending};
 use crate::subjects::Subject;
 
-/// How long the server keeps a pull while lanes wait for others to give back what they were granted.
+/// How long the server keeps a pull that others may wait for: what it was granted, they cannot use.
 const SHORT_LIFETIME: Duration = Duration::from_secs(1);
 /// A pull whose end was never heard of is written off so long after its lifetime.
 const PULL_GRACE: Duration = Duration::from_secs(1);
@@ -37,8 +37,7 @@ impl LaneReader {
     pub(super) fn enqueue(&mut self, index: usize) {
         if let Some(open) = self.open.get_mut(&index)
             && !open.queued
-            && open.pulls.to_ask() > 0
-            && open.rests_until.is_none()
+            && open.wants()
         {
             open.queued = true;
             self.budget.wait(index);
@@ -65,6 +64,8 @@ impl LaneReader {
                     sending(subject, asking).await?;
                     self.dequeue(index);
                     self.opened(index, pull);
+                    // What it was not granted, unless it is to be seen first whether there is anything.
+                    self.enqueue(index);
                 }
             }
         }
@@ -76,14 +77,15 @@ impl LaneReader {
         let Some(open) = self.open.get(&index) else {
             return Turn::Pass;
         };
-        let count = open.pulls.to_ask();
-        if count == 0 || open.rests_until.is_some() {
+        if !open.wants() {
             return Turn::Pass;
         }
-        let Some(bytes) = self.budget.grant(open.need(count), self.open.len()) else {
+        let count = open.pulls.to_ask();
+        let Some(grant) = self.budget.grant(open.need(count), self.open.len()) else {
             return Turn::Wait;
         };
-        let lifetime = if self.short {
+        let Grant { count, bytes } = grant;
+        let lifetime = if self.short || grant.is_large() {
             SHORT_LIFETIME
         } else {
             PULL_LIFETIME
@@ -160,12 +162,19 @@ impl LaneReader {
 }
 
 impl OpenLane {
+    /// Whether the server is to be asked now. One pull at a time shows whether an idle lane has anything.
+    fn wants(&self) -> bool {
+        let seen = self.pace == Pace::Flowing || self.pulls.owed() == 0;
+        self.pulls.to_ask() > 0 && self.rests_until.is_none() && seen
+    }
+
     fn need(&self, count: u32) -> Need {
         Need {
             count,
             mean: self.messages.bytes(),
             least: self.least,
             held: self.pulls.held(),
+            pace: self.pace,
         }
     }
 }

@@ -14,6 +14,7 @@ use async_nats::Message as ClientMessage;
 use tracing::debug;
 
 use super::{LaneEvent, LaneReader, PullEnd};
+use crate::lanes::budget::Pace;
 use crate::lanes::consumers::lane_of_consumer;
 use crate::lanes::pulls::Left;
 
@@ -61,6 +62,7 @@ impl LaneReader {
                 let held = open.pulls.held();
                 let unused = open.pulls.nothing_left(number, left(message));
                 self.budget.adjust(held, open.pulls.held());
+                open.pace = Pace::Idle;
                 self.tell_unused(index, unused.unwrap_or(0), PullEnd::Nothing);
             }
             Meaning::Exhausted => self.exhausted(index, number, left(message).unwrap_or_default()),

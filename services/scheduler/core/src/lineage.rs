@@ -1,0 +1,91 @@
+//! Two messages of one task: the newest attempt wins, everywhere and in every state.
+//!
+//! A dropped ack, a reset consumer or a resubmission can bring a second message of an id. One of both is acked,
+//! and that must never be the one that carries the task on while the other is acked elsewhere:
+//!
+//! * A later attempt supersedes an earlier one: it exists only because the earlier one has failed.
+//! * Of the same attempt the one in memory stays, but one that only waits makes way for the one that a worker
+//!   has, or for the earlier message. So two leaders that see both in any order ack the same one.
+//! * Whatever is acked as a copy has its task in another message that is un-acked, and stays so until the
+//!   result, the retry or the dead letter is stored.
+
+use std::cmp::Ordering;
+
+use rota_wire::TaskSpec;
+use rota_wire::event::Event as Told;
+
+use crate::action::Action;
+use crate::scheduler::Scheduler;
+use crate::tasks::{Task, TaskState};
+
+/// What a message is beside the one that is in memory for its task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// There is no other, or no other any more.
+    Newest,
+    /// The other carries the task.
+    Duplicate,
+}
+
+impl Scheduler {
+    /// Decides between a message that has come and the one in memory for its task, which is acked if it is
+    /// the older one.
+    pub(crate) fn make_way(
+        &mut self,
+        seq: u64,
+        spec: &TaskSpec,
+        actions: &mut Vec<Action>,
+    ) -> Standing {
+        let Some(known) = self.tasks.message_of(&spec.id) else {
+            return Standing::Newest;
+        };
+        let supersedes = self
+            .tasks
+            .get(known)
+            .is_some_and(|task| self.supersedes(seq, spec, task));
+        if !supersedes {
+            if let Some(claim) = self.recovery.claims.remove(seq) {
+                self.drop_claim(claim);
+            }
+            return Standing::Duplicate;
+        }
+        self.part_with(known);
+        actions.push(Action::Tell(Told::Duplicate {
+            task: spec.id.clone(),
+        }));
+        actions.push(Action::Ack { seq: known });
+        Standing::Newest
+    }
+
+    fn supersedes(&self, seq: u64, spec: &TaskSpec, known: &Task) -> bool {
+        match spec.attempt.cmp(&known.spec.attempt) {
+            Ordering::Greater => true,
+            Ordering::Less => false,
+            Ordering::Equal => {
+                let rank = |seq| (self.recovery.claims.get(seq).is_none(), seq);
+                known.waits() && rank(seq) < rank(known.delivery.seq)
+            }
+        }
+    }
+
+    /// Takes a message out of all books, and from whoever holds it.
+    pub(crate) fn part_with(&mut self, seq: u64) {
+        let Some(task) = self.tasks.get(seq) else {
+            return;
+        };
+        if let TaskState::Settling(settling) = &task.state {
+            let report = settling.report.clone();
+            self.settle_report(report);
+        }
+        if let Some(claim) = self.recovery.claims.remove(seq) {
+            self.drop_claim(claim);
+        }
+        if let Some(hold) = self.leave_holder(seq) {
+            self.revoke(hold.worker, hold.holding);
+        }
+        self.forget(seq);
+    }
+}
+
+#[cfg(test)]
+mod tests;
