@@ -39,7 +39,11 @@ async fn tasks_of_a_killed_worker_start_elsewhere_within_milliseconds() {
     println!("tasks started elsewhere after {waits:?}");
     assert!(waits[ROUNDS / 2] <= MEDIAN_MAX, "{waits:?}");
     assert_eq!(head[1].said("worker died"), ROUNDS);
-    assert_eq!(head[1].said("worker lost"), 0, "nobody waited for heartbeats");
+    assert_eq!(
+        head[1].said("worker lost"),
+        0,
+        "nobody waited for heartbeats"
+    );
     rota.touch("open");
     let results = rota.completed(&ids).await;
     assert!(results.iter().all(|result| result.attempts == 1));
