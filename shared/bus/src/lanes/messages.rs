@@ -1,7 +1,8 @@
 //! Single messages of ROTA_READY: read anew by their sequence, and answered.
 
 use bytes::Bytes;
-use rota_wire::{Delivery, Micros};
+use rota_wire::headers::ID;
+use rota_wire::{Delivery, Micros, TaskId};
 
 use super::{AckHandle, LaneError, Pulled};
 use crate::api::Which;
@@ -34,28 +35,39 @@ impl Bus {
     }
 
     /// The input of a task whose message of ROTA_READY is known by its sequence: from any copy, and where that
-    /// has not got it, from the leader. Nothing when the message is not there any more.
+    /// has not got it, from the leader. Nothing when the message is not there any more, or when another task's
+    /// is: a stream that was made anew counts from one again.
     ///
     /// # Errors
     /// [`LaneError::Message`] when it is not known whether it is there.
-    pub async fn ready_input(&self, sequence: u64) -> Result<Option<Bytes>, LaneError> {
-        match within(self.direct_input(sequence)).await {
-            Ok(Some(input)) => Ok(Some(input)),
+    pub async fn ready_input(
+        &self,
+        sequence: u64,
+        task: &TaskId,
+    ) -> Result<Option<Bytes>, LaneError> {
+        let input = |message: Pulled| {
+            (message.headers.value(ID) == Some(task.as_str())).then_some(message.payload)
+        };
+        match within(self.direct_message(sequence)).await {
+            Ok(Some(message)) => Ok(input(message)),
             // A copy may lag behind, and where there is none to be asked, the leader may be there.
             Ok(None) | Err(_) => {
                 let found = self.ready_message(sequence).await?;
-                Ok(found.map(|message| message.payload))
+                Ok(found.and_then(input))
             }
         }
     }
 
-    async fn direct_input(&self, sequence: u64) -> Result<Option<Bytes>, Cause> {
+    async fn direct_message(&self, sequence: u64) -> Result<Option<Pulled>, Cause> {
         let stream = self.subjects().stream(StreamName::Ready.part());
         let request = async_nats::Request::new().payload(format!(r#"{{"seq":{sequence}}}"#).into());
         let subject = format!("$JS.API.DIRECT.GET.{stream}");
         let answer = self.client().send_request(subject, request).await?;
         match answer.status.map(|status| status.as_u16()) {
-            None => Ok(Some(answer.payload)),
+            None => Ok(Some(Pulled {
+                headers: crate::headers::from_map(answer.headers.as_ref()),
+                payload: answer.payload,
+            })),
             Some(404) => Ok(None),
             Some(status) => Err(format!("a direct read ended with {status}").into()),
         }
