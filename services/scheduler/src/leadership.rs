@@ -124,7 +124,9 @@ impl Leadership {
             let attempted = "cannot make sure of the streams";
             return Standing::hindered(attempted, &error, said, Streams::Missing);
         }
-        let asking = self.bus.acquire_lease(LeaseName::Scheduler, &self.identity.holder);
+        let asking = self
+            .bus
+            .acquire_lease(LeaseName::Scheduler, &self.identity.holder);
         let error = match asking.await {
             Ok(Some(lease)) => match self.lead(lease, draining).await {
                 Ok(()) => return Standing::Ready,

@@ -13,6 +13,7 @@
 //! the next cannot find again. Whatever breaks the session, a lost connection included, is answered the
 //! same way: begin a new term and call the roll.
 
+mod audit;
 mod clock;
 mod executor;
 mod frames;

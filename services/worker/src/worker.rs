@@ -106,7 +106,7 @@ impl Worker {
         shutdown: Shutdown,
     ) -> Result<(), RunError> {
         let inputs = self.listen(&bus, &worker, shutdown).await?;
-        let agent = Agent::new(self.profile(&worker), self.stop_wait());
+        let agent = Agent::new(self.profile(&worker), self.stop_wait(), bus.payload_max());
         let processes = Processes::of(worker.clone());
         let runner = Runner::new(bus.clone(), worker.clone(), &self.registry, processes);
         let machine = MachineSampler::blind();
