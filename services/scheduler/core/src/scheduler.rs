@@ -243,6 +243,13 @@ impl Scheduler {
                 *known += 1;
             }
         }
+        // What was given back comes first of all that is asked for: where something is owed, and nothing comes,
+        // it is not on its way.
+        for (lane, book) in self.lanes.iter().filter(|(_, book)| book.owed > 0) {
+            if let Some(known) = known.get_mut(lane) {
+                *known = known.saturating_sub(u64::from(book.returning));
+            }
+        }
         known
     }
 
