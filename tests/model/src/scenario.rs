@@ -217,6 +217,7 @@ fn draw_weather(dice: &mut Dice, profile: Profile) -> Weather {
             lost_calls: some(60),
             unanswered_calls: some(60),
             failed_calls: some(60),
+            lost_deliveries: some(100),
             stale_reads: some(500),
             ..fair
         },
@@ -235,14 +236,42 @@ fn draw_faults(
         Profile::Storm => dice.between(3, 14),
     };
     let end = calm_from.as_millis() as u64;
-    let mut faults: Vec<(Duration, Fault)> = (0..count)
-        .map(|_| {
-            let at = ms(dice.between(500, end));
-            (at, draw_fault(dice, profile, processes))
-        })
-        .collect();
+    let mut faults = Vec::new();
+    for _ in 0..count {
+        let at = ms(dice.between(500, end));
+        let fault = draw_fault(dice, profile, processes);
+        faults.push((at, fault));
+        if changes_leader(fault) && dice.happens(600) {
+            draw_troubled_succession(dice, at, &mut faults);
+        }
+    }
+    faults.retain(|(at, _)| *at < calm_from);
     faults.sort_by_key(|(at, _)| *at);
     faults
+}
+
+/// Whether another scheduler may lead after it, or the same one anew.
+fn changes_leader(fault: Fault) -> bool {
+    match fault {
+        Fault::Kill(role, _)
+        | Fault::Drain(role)
+        | Fault::Freeze(role, _)
+        | Fault::Cut(role, _) => {
+            matches!(role, Role::Scheduler(_))
+        }
+        Fault::Restart(_) => true,
+        _ => false,
+    }
+}
+
+/// While a new leader opens its lanes, they change theirs.
+fn draw_troubled_succession(dice: &mut Dice, at: Duration, faults: &mut Vec<(Duration, Fault)>) {
+    for _ in 0..dice.between(1, 6) {
+        let after = ms(dice.between(0, 1_500));
+        let pause = ms(dice.between(1, 600));
+        let fault = Fault::StepDownLane(dice.roll(), pause);
+        faults.push((at + after, fault));
+    }
 }
 
 fn draw_fault(dice: &mut Dice, profile: Profile, processes: &[Role]) -> Fault {
