@@ -41,7 +41,7 @@ pub(crate) mod shell;
 mod slots;
 mod standstill;
 mod stint;
-mod throttle;
+pub(crate) mod throttle;
 mod withdrawing;
 
 use std::collections::BTreeMap;
