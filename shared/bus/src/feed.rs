@@ -81,6 +81,10 @@ pub struct FeedMessage {
 
 /// How a message came here, and so how it is answered.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are of the large kind"
+)]
 enum Origin {
     Delivered(JsMessage),
     /// It was read from its stream. Nobody waits for an answer.
