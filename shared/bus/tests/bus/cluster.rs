@@ -8,12 +8,12 @@ use rota_bus::{
     StreamOptions,
 };
 use rota_local::{NatsServer, ServerOptions};
-use rota_wire::Lane;
+use rota_wire::{Lane, Span};
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::lookups::result;
-use crate::world::{LIMIT, event, id, lane, put};
+use crate::world::{LIMIT, event, id, lane, put, task};
 
 const OPTIONS: StreamOptions = StreamOptions { replicas: 3 };
 /// A cluster takes its time, more so on a machine that builds beside it.
@@ -115,6 +115,7 @@ async fn leaders_change_and_servers_die_and_nothing_false_is_told() {
     let mut cluster = Cluster::start().await;
     the_latest_is_read_from_the_leaders(&cluster).await;
     a_pull_is_cut_when_its_consumer_gets_another_leader(&cluster).await;
+    a_lane_is_opened_anew_though_nothing_was_pulled(&cluster).await;
     a_pull_is_cut_when_the_server_dies_that_had_it(&mut cluster).await;
     a_lease_ends_in_time_when_nobody_answers_for_it_and_is_had_again(&mut cluster).await;
 }
@@ -128,6 +129,13 @@ async fn the_latest_is_read_from_the_leaders(cluster: &Cluster) {
         let found = cluster.bus.look_up(&ids, Freshness::Latest).await;
         assert_eq!(found.expect("told"), [Found::Result, Found::Nothing]);
     }
+    let mut retry = task(&lane("mail"), "later");
+    retry.attempt = 3;
+    let wait = Span::from_secs(3_600);
+    let stored = cluster.bus.store_retry(&retry, "x".into(), wait).await;
+    stored.expect("sent").done().await.expect("stored");
+    let found = cluster.bus.look_up(&[id("later")], Freshness::Latest).await;
+    assert_eq!(found.expect("told"), [Found::Scheduled { attempt: 3 }]);
     let ids: Vec<_> = (0..50).map(|number| id(&format!("t{number}"))).collect();
     let catching_up = async {
         loop {
@@ -205,6 +213,18 @@ async fn a_pull_is_cut_when_its_consumer_gets_another_leader(cluster: &Cluster) 
     let (mut reader, _) = pulling(cluster, 5).await;
     cluster.api(STEP_DOWN).await;
     until_cut(&mut reader).await;
+}
+
+/// Its acks may be lost all the same.
+async fn a_lane_is_opened_anew_though_nothing_was_pulled(cluster: &Cluster) {
+    let lane = lane("mail");
+    let opened = cluster.bus.open_lane(&lane).await.expect("opened");
+    let mut reader = cluster.bus.lane_reader().await.expect("a reader");
+    reader.add(lane.clone(), &opened);
+    cluster.bus.flush().await.expect("received");
+    cluster.api(STEP_DOWN).await;
+    let told = event(&mut reader).await;
+    assert!(matches!(told, LaneEvent::Gone { .. }), "{told:?}");
 }
 
 /// Nobody says a word to those who waited there, until another leads.
