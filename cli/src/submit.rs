@@ -146,7 +146,7 @@ async fn store(bus: &Bus, kind: &Kind, headers: Headers, input: Bytes) -> Result
 
 fn ending(id: &TaskId, found: &StoredResult) -> String {
     let Some(result) = &found.result else {
-        return format!("task {id} has a result that Rota did not write");
+        return format!("task {id} has a result of a newer Rota, which this one cannot read");
     };
     let mut told = format!("{} task {id}", result.state);
     if let Some(worker) = &result.worker {

@@ -28,12 +28,14 @@
 
 mod action;
 mod event;
+mod fetch;
 mod gate;
 mod leaving;
 mod listing;
 mod offer;
 mod outbox;
 mod pulse;
+mod room;
 pub(crate) mod running;
 pub(crate) mod shell;
 mod slots;
@@ -47,21 +49,19 @@ use std::time::Duration;
 
 use rota_wire::dispatch::{Assign, Assignment, Ending, Outcome, Report};
 use rota_wire::fleet::FrameMark;
-use rota_wire::{Holding, Kind, Span, TaskId};
+use rota_wire::{Holding, Kind, Lane, Span, TaskId};
 
 pub(crate) use action::{Action, Note};
-pub(crate) use event::{AttemptEnd, AttemptNumber, Event, ReadySeq};
+pub(crate) use event::{AttemptEnd, AttemptNumber, Event, Leader, ReadySeq};
 use gate::{Command, Gate};
 use offer::Offer;
 use outbox::Outbox;
 pub(crate) use pulse::Profile;
 use pulse::Pulse;
+pub(crate) use room::Room;
 use slots::{Admission, Slots, Ticket};
 use stint::Stint;
 
-/// The most deliveries held, ended ones included. More are not taken, so that a heartbeat stays
-/// within a message; the scheduler finds them missing and assigns them elsewhere.
-const HELD_MAX: usize = 16 * 1024;
 /// Why a delivery is handed back, as the scheduler and its log read it.
 const STOPPING: &str = "the worker is stopping";
 const NO_ROOM: &str = "the worker has neither a free slot nor room in its queue";
@@ -81,6 +81,9 @@ pub(crate) struct Agent {
     offer: Offer,
     outbox: Outbox,
     pulse: Pulse,
+    /// More is not taken, so that a heartbeat stays within a message; the scheduler finds it missing and
+    /// assigns it elsewhere.
+    room: Room,
     stop_wait: Duration,
 }
 
@@ -108,6 +111,8 @@ struct Accepted {
     holding: Holding,
     task: TaskId,
     attempt: u32,
+    /// From which it came, if its leader told that.
+    lane: Option<Lane>,
     place: Place,
 }
 
@@ -144,8 +149,9 @@ enum Standing {
 
 impl Agent {
     /// A worker that holds nothing. `stop_wait` is the longest that an attempt may take to end once
-    /// it was told to.
-    pub(crate) fn new(profile: Profile, stop_wait: Duration) -> Self {
+    /// it was told to, `payload_max` the largest message that the server takes.
+    pub(crate) fn new(profile: Profile, stop_wait: Duration, payload_max: usize) -> Self {
+        let room = Room::new(&profile.heartbeat(), payload_max);
         Self {
             phase: Phase::Up,
             gate: Gate::default(),
@@ -155,18 +161,30 @@ impl Agent {
             attempts_begun: 0,
             slots: Slots::new(profile.slots, &profile.kinds),
             offer: Offer::default(),
-            outbox: Outbox::default(),
+            outbox: Outbox::new(room.report),
+            room,
             pulse: Pulse::new(profile),
             stop_wait,
         }
+    }
+
+    /// The most deliveries that it may hold, ended ones included.
+    pub(crate) fn held_max(&self) -> usize {
+        self.room.held
     }
 
     pub(crate) fn handle_event(&mut self, now: Duration, event: Event, actions: &mut Vec<Action>) {
         match event {
             Event::Assigned(frame) => self.handle_command(now, Command::Assign(frame), actions),
             Event::RollCalled(call) => self.handle_command(now, Command::RollCall(call), actions),
-            Event::TermRead(leads) => {
-                for command in self.gate.answer(leads, actions) {
+            Event::LeaderRead(leads) => {
+                let dialect = self.gate.dialect();
+                let commands = self.gate.answer(leads, actions);
+                // It may be told more from now on.
+                if self.gate.dialect() != dialect {
+                    self.pulse.want();
+                }
+                for command in commands {
                     self.obey(now, command, actions);
                 }
             }
@@ -325,6 +343,7 @@ impl Agent {
             return;
         }
         held.holding = holding;
+        held.lane = lane_of(&assignment).or(held.lane.take());
         match &mut held.place {
             Place::Begun(_) => self.resume(holding),
             Place::Waiting(_, waiting) => {
@@ -347,13 +366,14 @@ impl Agent {
     }
 
     fn accept(&mut self, now: Duration, assignment: Assignment, actions: &mut Vec<Action>) {
-        if self.held.len() >= HELD_MAX {
+        if self.held.len() >= self.room.held {
             actions.push(Action::Note(Note::Shed(assignment.id)));
             return;
         }
         let (holding, attempt) = (assignment.holding, assignment.attempt);
         let seq = ReadySeq(holding.delivery.seq);
         let task = assignment.id.clone();
+        let lane = lane_of(&assignment);
         let admission = match self.phase {
             Phase::Up if !self.offer.has(&assignment.kind) => Err(WITHDRAWN),
             Phase::Up => Ok(self.slots.admit(&assignment.kind, seq)),
@@ -373,6 +393,7 @@ impl Agent {
             holding,
             task,
             attempt,
+            lane,
             place,
         };
         self.held.insert(seq, accepted);
@@ -475,9 +496,15 @@ impl AttemptEnd {
         match self {
             Self::Ended(ending) => ending,
             Self::Stopped => returned(STOPPING),
-            Self::NotStarted { reason, .. } => Ending::Returned { reason },
+            Self::Returned { reason } | Self::Unfit { reason } => Ending::Returned { reason },
         }
     }
+}
+
+fn lane_of(assignment: &Assignment) -> Option<Lane> {
+    let kind = assignment.kind.clone();
+    let priority = assignment.priority?;
+    Some(Lane { kind, priority })
 }
 
 fn returned(reason: &str) -> Ending {

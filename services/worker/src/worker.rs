@@ -107,7 +107,8 @@ impl Worker {
         };
         let profile = self.profile(&worker);
         self.announce(&bus, &profile);
-        let agent = Agent::new(profile, self.stop_wait());
+        let agent = Agent::new(profile, self.stop_wait(), bus.payload_max());
+        check_room(self.slots, &agent, bus.payload_max())?;
         let guardian = self.guardian(&worker, &processes);
         let runner = Runner::new(bus.clone(), worker.clone(), &self.registry, processes);
         let shell = Shell::new(bus, worker, agent, runner);
@@ -165,6 +166,19 @@ impl Worker {
         let graces = self.registry.iter().map(|(_, entry)| entry.limits.grace);
         graces.max().unwrap_or_default() + KILLED_WAIT_MAX + STOP_MARGIN
     }
+}
+
+/// Each slot may hold an attempt that runs, and the outcome of the one before it.
+fn check_room(slots: u32, agent: &Agent, payload_max: usize) -> Result<(), RunError> {
+    let slots_max = agent.held_max() / 2;
+    if slots as usize > slots_max {
+        return Err(RunError::Payload {
+            slots,
+            slots_max,
+            payload_max,
+        });
+    }
+    Ok(())
 }
 
 /// Runs kinds of tasks

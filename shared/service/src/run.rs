@@ -195,9 +195,13 @@ impl Failure {
     }
 
     fn report(&self) {
-        if telemetry::errors_are_logged() {
+        let logged = telemetry::errors_are_logged();
+        if logged {
             error!(error = %self, exit = self.exit as u8, "stopped by an error");
-        } else {
+        }
+        // What hinders a start is for whoever has just started it, and not everybody looks into the log.
+        let hinders_start = matches!(self.exit, Exit::Usage | Exit::Unavailable);
+        if hinders_start || !logged {
             // Nobody is left to tell when that is gone too.
             let _ = writeln!(io::stderr(), "error: {self}");
         }

@@ -156,7 +156,10 @@ async fn a_configuration_that_cannot_be_read_exits_with_64() {
     sample
         .line_with("cannot read the configuration no/such/file.toml: No such file")
         .await;
-    assert_eq!(sample.end().await, (Some(64), String::new()));
+    let (code, stderr) = sample.end().await;
+    assert_eq!(code, Some(64));
+    let told = "error: cannot read the configuration no/such/file.toml: No such file";
+    assert!(stderr.starts_with(told), "{stderr}");
 }
 
 #[tokio::test]
@@ -193,7 +196,8 @@ async fn a_password_in_an_address_is_shown_neither_when_it_is_used_nor_when_it_i
 async fn a_service_that_lacks_another_one_exits_with_69() {
     let mut sample = Sample::start(&["unavailable"]);
     sample.line_with("no server").await;
-    assert_eq!(sample.end().await, (Some(69), String::new()));
+    let told = "error: no server\n".to_owned();
+    assert_eq!(sample.end().await, (Some(69), told));
 }
 
 #[tokio::test]

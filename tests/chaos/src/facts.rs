@@ -288,14 +288,16 @@ impl Execution {
 }
 
 impl History {
-    /// The submitted task of that id, also one whose submission was not confirmed but came to a result.
+    /// The submitted tasks by id, also those whose submission was not confirmed but came to a result.
     #[must_use]
-    pub fn task(&self, id: &str) -> Option<&Task> {
-        self.tasks.get(id).or_else(|| {
-            let mut results = self.results.iter().filter(|result| result.id == id);
-            let job = results.find_map(|result| result.genuine.as_ref()?.job)?;
-            self.unconfirmed.get(&job)
-        })
+    pub fn known_tasks(&self) -> BTreeMap<&str, &Task> {
+        let came = self.results.iter().filter_map(|result| {
+            let job = result.genuine.as_ref()?.job?;
+            Some((result.id.as_str(), self.unconfirmed.get(&job)?))
+        });
+        let confirmed = self.tasks.iter().map(|(id, task)| (id.as_str(), task));
+        // What was confirmed is known best, so it comes last.
+        came.chain(confirmed).collect()
     }
 
     /// The executions of each task, in the order of their beginnings.

@@ -10,6 +10,7 @@ use rota_chaos::judge::{Rules, Severity, judge};
 use rota_chaos::plan::Crew;
 use rota_chaos::report::report;
 use rota_chaos::storm::{Options, blow};
+use tokio::signal::unix::{SignalKind, signal};
 
 const MIB: u64 = 1 << 20;
 
@@ -101,7 +102,13 @@ async fn main() -> anyhow::Result<ExitCode> {
         calm_limit: Duration::from_secs(cli.calm),
         folder: cli.folder,
     };
-    let storm = blow(&options).await?;
+    let mut told_to_end = signal(SignalKind::terminate())?;
+    let storm = tokio::select! {
+        storm = blow(&options) => storm?,
+        // What runs is ended on the way out.
+        _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
+        _ = told_to_end.recv() => anyhow::bail!("told to end"),
+    };
     let verdict = judge(&storm.history, &rules);
     print!("{}", report(&options, &storm, &verdict));
     Ok(if verdict.violations.is_empty() {

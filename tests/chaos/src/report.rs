@@ -206,7 +206,7 @@ fn timelines(storm: &Storm, violations: &[&Violation]) -> String {
 fn timeline(storm: &Storm, id: &str) -> String {
     let history = &storm.history;
     let mut lines = lines_about(&storm.logs, id);
-    if let Some(task) = history.task(id) {
+    if let Some(task) = history.known_tasks().get(id) {
         let job = &task.job;
         let what = format!(
             "submitted ({}): runs {:?}, fails {} times of {}, then {:?}, {} bytes, {} submissions",

@@ -263,7 +263,9 @@ impl Stage {
         let deadline = Instant::now() + limit;
         while Instant::now() < deadline {
             let left = self.left().await;
-            let empty = left.iter().all(|left| left.messages == Some(0));
+            let empty = left
+                .iter()
+                .all(|left| left.messages == Some(0) && left.unacked == 0);
             if empty && self.without_result().await == 0 {
                 return;
             }

@@ -21,19 +21,22 @@ async fn tasks_of_a_killed_worker_start_elsewhere_within_milliseconds() {
     let (rota, head) = Installation::start_with_head().await;
     let handlers = rota.handlers("w", &[Handler::sh("hang", HANG)]);
     let flags = ["--slots", "4", "--handlers", &handlers];
-    let mut victim = joined(&rota, &head[1], "w0", &flags).await;
-    let ids = rota.submit_many("hang", &[], "", 4).await;
-    rota.until_lines("starts", 4, LIMIT).await;
-    let mut waits = Vec::new();
-    for round in 1..=ROUNDS {
-        let heir = joined(&rota, &head[1], &format!("w{round}"), &flags).await;
+    let (mut waits, mut heirs, mut ids) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        // All others are full, so it gets the four.
+        let name = format!("victim{round}");
+        let mut victim = joined(&rota, &head[1], &name, &flags).await;
+        ids.extend(rota.submit_many("hang", &[], "", 4).await);
+        rota.until_lines("starts", 8 * round + 4, LIMIT).await;
+        let name = format!("heir{round}");
+        heirs.push(joined(&rota, &head[1], &name, &flags).await);
         let killed = Instant::now();
         victim.kill();
-        rota.until_lines("starts", 4 + 4 * round, LIMIT).await;
+        rota.until_lines("starts", 8 * round + 8, LIMIT).await;
         waits.push(killed.elapsed());
-        victim = heir;
     }
     waits.sort_unstable();
+    println!("tasks started elsewhere after {waits:?}");
     assert!(waits[ROUNDS / 2] <= MEDIAN_MAX, "{waits:?}");
     assert_eq!(head[1].said("worker died"), ROUNDS);
     assert_eq!(
@@ -44,7 +47,7 @@ async fn tasks_of_a_killed_worker_start_elsewhere_within_milliseconds() {
     rota.touch("open");
     let results = rota.completed(&ids).await;
     assert!(results.iter().all(|result| result.attempts == 1));
-    rota.until_settled(4, LIMIT).await;
+    rota.until_settled(ids.len() as u64, LIMIT).await;
 }
 
 #[tokio::test]
@@ -69,6 +72,7 @@ async fn a_standby_assigns_within_milliseconds_of_the_death_of_the_leader() {
         leader = standby;
     }
     waits.sort_unstable();
+    println!("the standby's first task started after {waits:?}");
     assert!(waits[ROUNDS / 2] <= MEDIAN_MAX * 2, "{waits:?}");
     rota.until_settled(1 + ROUNDS as u64, LIMIT).await;
 }
@@ -90,6 +94,8 @@ async fn a_worker_that_is_stopped_or_cut_off_for_a_moment_is_not_taken_for_dead(
         far.pause();
         quiet(Duration::from_millis(900)).await;
         far.resume();
+        // Its next heartbeat.
+        quiet(Duration::from_millis(700)).await;
         wire.cut().await;
         quiet(Duration::from_millis(600)).await;
         wire.mend();

@@ -22,8 +22,8 @@ pub(crate) enum Action {
     Suspend(AttemptNumber),
     /// Let this attempt go on.
     Resume(AttemptNumber),
-    /// Read in the lease which term leads, and tell it.
-    AskTerm,
+    /// Read in the lease who leads, and tell it.
+    AskLeader,
     /// Look whether attempts of this kind can be started, and tell it.
     Look(Kind),
     /// Send a heartbeat, the load of the machine filled in.

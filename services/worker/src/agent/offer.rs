@@ -57,7 +57,7 @@ impl Offer {
             return Change::None;
         }
         let withdrawal = Withdrawal {
-            reason: cut(reason),
+            reason: cut(reason, REASON_BYTES_MAX).to_owned(),
             look_at: Some(now + self.next_pause(kind)),
         };
         self.withdrawn.insert(kind.clone(), withdrawal);
@@ -96,7 +96,7 @@ impl Offer {
         };
         let look_at = Some(now + self.next_pause(kind));
         if let Some(withdrawal) = self.withdrawn.get_mut(kind) {
-            let reason = cut(reason);
+            let reason = cut(reason, REASON_BYTES_MAX).to_owned();
             *withdrawal = Withdrawal { reason, look_at };
         }
         Change::None
@@ -107,11 +107,12 @@ impl Offer {
         looks.filter_map(|withdrawal| withdrawal.look_at).min()
     }
 
-    /// What is not offered, for heartbeats.
-    pub(super) fn withdrawn(&self) -> Vec<Withdrawn> {
+    /// What is not offered, for heartbeats, with reasons of so many bytes in all.
+    pub(super) fn withdrawn(&self, reasons: usize) -> Vec<Withdrawn> {
+        let each = reasons / self.withdrawn.len().max(1);
         let listed = self.withdrawn.iter().map(|(kind, withdrawal)| Withdrawn {
             kind: kind.clone(),
-            reason: withdrawal.reason.clone(),
+            reason: cut(&withdrawal.reason, each).to_owned(),
         });
         listed.collect()
     }
@@ -124,8 +125,8 @@ impl Offer {
     }
 }
 
-fn cut(reason: &str) -> String {
-    reason[..reason.floor_char_boundary(REASON_BYTES_MAX)].to_owned()
+fn cut(reason: &str, bytes: usize) -> &str {
+    &reason[..reason.floor_char_boundary(bytes)]
 }
 
 #[cfg(test)]
@@ -177,6 +178,7 @@ mod tests {
     fn a_long_reason_is_cut_between_characters() {
         let mut offer = Offer::default();
         offer.withdraw(Duration::ZERO, &kind(), &"é".repeat(300));
-        assert_eq!(offer.withdrawn()[0].reason, "é".repeat(128));
+        assert_eq!(offer.withdrawn(1_000)[0].reason, "é".repeat(128));
+        assert_eq!(offer.withdrawn(9)[0].reason, "é".repeat(4));
     }
 }

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rota_bus::{Bus, Link, StoreError, Stored};
+use rota_bus::{Bus, Link, Settlement, StoreError};
 use rota_service::chain;
-use rota_wire::dispatch::{Assignment, Ending, Failure, Input, Retry};
+use rota_wire::dispatch::{Assignment, Ending, Failure, Retry};
 use rota_wire::result::{FinalState, TaskResult};
 use rota_wire::{Kind, Micros, Span, TaskId, WorkerId};
 use tokio::sync::watch;
@@ -18,10 +18,11 @@ use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
 use super::AttemptEnd;
+use super::fetch::input_of;
 use super::throttle::Throttle;
 use crate::attempt::control::AttemptControl;
 use crate::command::processes::Processes;
-use crate::ended::{Ended, Exit, Verdict};
+use crate::ended::{Blame, Ended, Exit, Verdict};
 use crate::handler::registry::Registry;
 use crate::handler::task::{Task, TaskParts};
 
@@ -82,8 +83,12 @@ impl Runner {
     ) -> (Span, AttemptEnd) {
         let entry = self.registry.entry(&assignment.kind);
         let entry = entry.expect("only kinds of the registry are given a slot");
+        let input = match input_of(&assignment, &self.bus, control).await {
+            Ok(input) => input,
+            Err(end) => return (Span::default(), end),
+        };
         let started = Micros::now();
-        let task = task_of(&assignment);
+        let task = task_of(&assignment, input);
         let ended = crate::attempt::run_among(entry, task, control, &self.processes).await;
         let times = Times {
             started,
@@ -106,7 +111,10 @@ impl Runner {
     ) -> AttemptEnd {
         match ended.verdict {
             Verdict::Stopped => AttemptEnd::Stopped,
-            Verdict::NotStarted { blame, reason } => AttemptEnd::NotStarted { blame, reason },
+            Verdict::NotStarted { blame, reason } => match blame {
+                Blame::Handler => AttemptEnd::Unfit { reason },
+                Blame::Machine => AttemptEnd::Returned { reason },
+            },
             Verdict::Completed(output) => {
                 let result = self.result(assignment, ended.exit, times);
                 self.store(result, output, control).await
@@ -162,7 +170,8 @@ impl Runner {
         }
     }
 
-    /// One try; nothing when there is to be another. That somebody else was first is as good.
+    /// One try; nothing when there is to be another. That somebody else was first is as good, if it was a
+    /// worker or a scheduler: what strangers have written there is replaced.
     async fn try_store(
         &self,
         result: &TaskResult,
@@ -173,13 +182,13 @@ impl Runner {
         let breaks = link.borrow_and_update().breaks;
         let stored = tokio::select! {
             biased;
-            stored = self.send_result(result, output) => stored,
+            stored = self.bus.settle_result(result, output) => stored,
             // The answer is lost with the connection that it was to come by.
             Ok(_) = link.wait_for(|link| link.breaks != breaks) => return None,
         };
         match stored {
-            Ok(_) => Some(Ending::Stored),
-            Err(StoreError::NotFirst { .. }) => {
+            Ok(Settlement::Stored) => Some(Ending::Stored),
+            Ok(Settlement::Already) => {
                 // Perhaps our own, when the answer to an earlier try was lost.
                 info!(%task, "result not stored: the task has one already");
                 Some(Ending::Stored)
@@ -190,11 +199,6 @@ impl Runner {
             }
             Err(error) => Some(unstorable(result, &error)),
         }
-    }
-
-    async fn send_result(&self, result: &TaskResult, output: Bytes) -> Result<Stored, StoreError> {
-        let storing = self.bus.store_result(result, output).await?;
-        storing.done().await
     }
 
     fn complain(&self, task: &TaskId, error: &StoreError) {
@@ -218,22 +222,15 @@ pub(super) fn span_of(ran: Duration) -> Span {
     Span::from_ms(u64::try_from(ran.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn task_of(assignment: &Assignment) -> Task {
+fn task_of(assignment: &Assignment, input: Bytes) -> Task {
     Task::new(TaskParts {
         id: assignment.id.to_string(),
         kind: assignment.kind.to_string(),
         attempt: assignment.attempt,
-        input: inline(&assignment.input),
+        input,
         time_limit: Some(assignment.timeout.duration()),
         traceparent: assignment.traceparent.clone(),
     })
-}
-
-fn inline(input: &Input) -> Bytes {
-    match input {
-        Input::Inline(bytes) => bytes.clone(),
-        Input::InStream { .. } => Bytes::new(),
-    }
 }
 
 fn log_end(assignment: &Assignment, ended: &Ended) {

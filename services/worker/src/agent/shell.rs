@@ -23,21 +23,24 @@ use rota_service::{Shutdown, chain};
 use rota_wire::dispatch::{Assign, Assignment};
 use rota_wire::fleet::{Heartbeat, RollCall};
 use rota_wire::frame::{self, Frame};
-use rota_wire::{Kind, Span, Term, WorkerId};
+use rota_wire::{Kind, Span, WorkerId};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, error, info, warn};
 
 use super::running::Runner;
 use super::throttle::Throttle;
-use super::{Action, Agent, AttemptEnd, AttemptNumber, Event, Note};
+use super::{Action, Agent, AttemptEnd, AttemptNumber, Event, Leader, Note};
 use crate::attempt::control::AttemptControl;
 use crate::machine::MachineSampler;
 use crate::worker::RunError;
 
 /// Frames taken in one turn. Their tasks are bounded by the slots and the queue behind them.
 const TURN_FRAMES_MAX: usize = 64;
+
+/// How long a worker that begins waits to learn who leads.
+const FIRST_READ_LIMIT: Duration = Duration::from_secs(1);
 
 type Ended = (AttemptNumber, Span, AttemptEnd);
 
@@ -52,7 +55,7 @@ pub(crate) struct Shell {
     attempts: JoinSet<Ended>,
     controls: BTreeMap<AttemptNumber, AttemptControl>,
     /// The lease being read; one at a time.
-    asking: JoinSet<Option<Term>>,
+    asking: JoinSet<Option<Leader>>,
     /// Kinds that are looked at; each once at a time.
     looking: JoinSet<(Kind, Option<String>)>,
     actions: Vec<Action>,
@@ -79,7 +82,7 @@ enum Woken {
     Time,
     Link(Link),
     RollCall(Option<Received>),
-    Term(Option<Term>),
+    Leader(Option<Leader>),
     Looked(Result<(Kind, Option<String>), JoinError>),
     Ended(Result<Ended, JoinError>),
     Assign(Option<Received>),
@@ -109,6 +112,10 @@ impl Shell {
     /// Works until it is told to stop, and all is said.
     pub(crate) async fn run(mut self, mut inputs: Inputs) -> Result<(), RunError> {
         self.link = *inputs.link.borrow();
+        // So that the first heartbeat is in the leader's own dialect. Without a leader it is in the first.
+        let reading = timeout(FIRST_READ_LIMIT, read_leader(self.bus.clone()));
+        let leader = reading.await.ok().flatten();
+        self.tell(Event::LeaderRead(leader));
         let mut drain = Drain::NotYet;
         loop {
             self.agent.end_turn(self.began.elapsed(), &mut self.actions);
@@ -134,7 +141,7 @@ impl Shell {
             () = sleep_until(self.began + deadline) => Woken::Time,
             Ok(()) = inputs.link.changed() => Woken::Link(*inputs.link.borrow_and_update()),
             frame = inputs.roll_calls.next() => Woken::RollCall(frame),
-            Some(term) = self.asking.join_next() => Woken::Term(term.unwrap_or_default()),
+            Some(leader) = self.asking.join_next() => Woken::Leader(leader.unwrap_or_default()),
             Some(looked) = self.looking.join_next() => Woken::Looked(looked),
             Some(ended) = self.attempts.join_next() => Woken::Ended(ended),
             frame = inputs.assigns.next() => Woken::Assign(frame),
@@ -152,7 +159,7 @@ impl Shell {
             Woken::RollCall(frame) => {
                 self.read::<RollCall>(&frame.ok_or(RunError::Closed)?, Event::RollCalled);
             }
-            Woken::Term(term) => self.tell(Event::TermRead(term)),
+            Woken::Leader(leader) => self.tell(Event::LeaderRead(leader)),
             Woken::Looked(looked) => {
                 let (kind, unfit) = looked.map_err(RunError::AttemptLost)?;
                 self.tell(Event::Looked { kind, unfit });
@@ -225,8 +232,8 @@ impl Shell {
                 Action::Stop(attempt) => self.steer(attempt, AttemptControl::stop),
                 Action::Suspend(attempt) => self.steer(attempt, AttemptControl::suspend),
                 Action::Resume(attempt) => self.steer(attempt, AttemptControl::resume),
-                Action::AskTerm => {
-                    self.asking.spawn(read_term(self.bus.clone()));
+                Action::AskLeader => {
+                    self.asking.spawn(read_leader(self.bus.clone()));
                 }
                 Action::Look(kind) => {
                     let runner = Arc::clone(&self.runner);
@@ -272,8 +279,7 @@ impl Shell {
     async fn beat(&mut self, mut heartbeat: Heartbeat) {
         heartbeat.machine = self.machine.sample();
         let subject = self.bus.subjects().heartbeat(&self.worker);
-        // Leaders of the first release read no other.
-        let frame = heartbeat.encode_in(rota_wire::Dialect::V1);
+        let frame = heartbeat.encode_in(heartbeat.dialect);
         self.send(Message::new(subject, frame)).await;
     }
 
@@ -316,10 +322,16 @@ enum Drain {
     Begun,
 }
 
-/// The term that leads, if it can be read.
-async fn read_term(bus: Bus) -> Option<Term> {
+/// Who leads, if it can be read.
+async fn read_leader(bus: Bus) -> Option<Leader> {
     match bus.lease_holder(LeaseName::Scheduler).await {
-        Ok(holder) => holder?.term,
+        Ok(holder) => {
+            let holder = holder?;
+            Some(Leader {
+                term: holder.term?,
+                dialect: holder.dialect,
+            })
+        }
         Err(error) => {
             warn!(error = %chain(&error), "who leads is not known, following the former leader");
             None

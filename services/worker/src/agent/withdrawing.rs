@@ -9,7 +9,6 @@ use rota_wire::{Kind, Span};
 
 use super::offer::Change;
 use super::{Action, Agent, AttemptEnd, Note, Phase, Place, WITHDRAWN, returned};
-use crate::ended::Blame;
 
 impl Agent {
     /// What the end of an attempt says about its kind.
@@ -21,17 +20,10 @@ impl Agent {
         actions: &mut Vec<Action>,
     ) {
         match end {
-            AttemptEnd::NotStarted {
-                blame: Blame::Handler,
-                reason,
-            } => self.withdraw(now, kind, reason, actions),
+            AttemptEnd::Unfit { reason } => self.withdraw(now, kind, reason, actions),
             AttemptEnd::Ended(_) => self.offer.begun(kind),
             // Neither says whether it can be started.
-            AttemptEnd::NotStarted {
-                blame: Blame::Machine,
-                ..
-            }
-            | AttemptEnd::Stopped => {}
+            AttemptEnd::Returned { .. } | AttemptEnd::Stopped => {}
         }
     }
 

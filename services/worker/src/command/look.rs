@@ -47,11 +47,11 @@ impl CommandHandler {
 
     fn program_fault(&self) -> Option<String> {
         if self.program.contains('/') {
-            return file_fault(&self.from_its_folder(&self.program));
+            return file_fault(&self.in_its_folder(&self.program));
         }
         let path = self.search_path();
         let found = std::env::split_paths(&path)
-            .map(|folder| self.from_its_folder(folder).join(&self.program))
+            .map(|folder| self.in_its_folder(folder).join(&self.program))
             .map(|file| (file_fault(&file), file));
         let mut fault = None;
         for (file_fault, file) in found {
@@ -69,7 +69,7 @@ impl CommandHandler {
     }
 
     /// A relative path counts from where the command runs.
-    fn from_its_folder(&self, path: impl AsRef<Path>) -> PathBuf {
+    fn in_its_folder(&self, path: impl AsRef<Path>) -> PathBuf {
         match &self.working_dir {
             Some(folder) => folder.join(path),
             None => path.as_ref().to_owned(),

@@ -79,6 +79,20 @@ pub enum RunError {
     /// It cannot hear the scheduler.
     #[error("cannot subscribe")]
     Subscribe(#[from] SendError),
+    /// A heartbeat could not name all that it holds.
+    #[error(
+        "{slots} slots: with messages of {payload_max} bytes, the server's max_payload, a heartbeat has \
+         room for what at most {slots_max} slots hold; give this worker fewer slots, kinds or labels, or \
+         raise max_payload"
+    )]
+    Payload {
+        /// How many it was to have.
+        slots: u32,
+        /// How many there is room for.
+        slots_max: usize,
+        /// The server's limit.
+        payload_max: usize,
+    },
     /// The operating system refuses signal handlers.
     #[error("cannot install the signal handlers")]
     Signals(#[source] io::Error),

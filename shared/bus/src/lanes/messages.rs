@@ -2,7 +2,8 @@
 
 use async_nats::jetstream::stream::DirectGetErrorKind;
 use bytes::Bytes;
-use rota_wire::Delivery;
+use rota_wire::headers::ID;
+use rota_wire::{Delivery, TaskId};
 
 use super::{AckHandle, LaneError, Pulled};
 use crate::api::Which;
@@ -35,26 +36,37 @@ impl Bus {
     }
 
     /// The input of a task whose message of ROTA_READY is known by its sequence: from any copy, and where that
-    /// has not got it, from the leader. Nothing when the message is not there any more.
+    /// has not got it, from the leader. Nothing when the message is not there any more, or when another task's
+    /// is: a stream that was made anew counts from one again.
     ///
     /// # Errors
     /// [`LaneError::Message`] when it is not known whether it is there.
-    pub async fn ready_input(&self, sequence: u64) -> Result<Option<Bytes>, LaneError> {
-        match within(self.direct_input(sequence)).await {
-            Ok(Some(input)) => Ok(Some(input)),
+    pub async fn ready_input(
+        &self,
+        sequence: u64,
+        task: &TaskId,
+    ) -> Result<Option<Bytes>, LaneError> {
+        let input = |message: Pulled| {
+            (message.headers.value(ID) == Some(task.as_str())).then_some(message.payload)
+        };
+        match within(self.direct_message(sequence)).await {
+            Ok(Some(message)) => Ok(input(message)),
             // A copy may lag behind, and where there is none to be asked, the leader may be there.
             Ok(None) | Err(_) => {
                 let found = self.ready_message(sequence).await?;
-                Ok(found.map(|message| message.payload))
+                Ok(found.and_then(input))
             }
         }
     }
 
-    async fn direct_input(&self, sequence: u64) -> Result<Option<Bytes>, Cause> {
+    async fn direct_message(&self, sequence: u64) -> Result<Option<Pulled>, Cause> {
         let stream = self.subjects().stream(StreamName::Ready.part());
         let stream = self.jetstream().get_stream_no_info(stream).await?;
         match stream.direct_get(sequence).await {
-            Ok(message) => Ok(Some(message.payload)),
+            Ok(message) => Ok(Some(Pulled {
+                headers: crate::headers::from_map(Some(&message.headers)),
+                payload: message.payload,
+            })),
             Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
         }

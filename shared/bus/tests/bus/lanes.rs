@@ -7,7 +7,7 @@ use async_nats::jetstream::consumer::{AckPolicy, pull};
 use bytes::Bytes;
 use rota_bus::{Closed, InputPolicy, LaneEvent, PullEnd};
 use rota_local::ServerOptions;
-use rota_wire::{Input, Lane};
+use rota_wire::{Input, Lane, TaskId};
 use tokio::time::Instant;
 
 use crate::world::{LIMIT, World, event, lane, next};
@@ -81,8 +81,19 @@ async fn large_inputs_are_left_in_the_stream_and_small_ones_come_along_again() {
         bytes: LARGE as u64,
     };
     assert_eq!((first.delivery.seq, &first.input), (seq, &expected));
-    let fetched = world.bus.ready_input(seq).await.expect("an answer");
+    let ids = ["large", "another"].map(|id| TaskId::parse(id).expect("good"));
+    let fetched = world
+        .bus
+        .ready_input(seq, &ids[0])
+        .await
+        .expect("an answer");
     assert_eq!(fetched, Some(large()));
+    let fetched = world
+        .bus
+        .ready_input(seq, &ids[1])
+        .await
+        .expect("an answer");
+    assert_eq!(fetched, None, "it is not that task's");
 
     // Another leader finds it so.
     let opened = world.bus.open_lane(&lane).await.expect("opened");
@@ -320,7 +331,8 @@ async fn a_message_that_is_not_there_any_more_is_nothing_and_no_error() {
     let stream = js.get_stream("ROTA_READY").await.expect("a stream");
     stream.purge().await.expect("purged");
     assert!(world.bus.ready_message(seq).await.expect("told").is_none());
-    assert_eq!(world.bus.ready_input(seq).await.expect("told"), None);
+    let id = TaskId::parse("a").expect("good");
+    assert_eq!(world.bus.ready_input(seq, &id).await.expect("told"), None);
     assert!(
         world
             .bus

@@ -29,8 +29,10 @@ pub(super) fn judge(history: &History, rules: &Rules, verdict: &mut Verdict) {
         .filter(|result| result.genuine.is_none());
     let forged: BTreeSet<&str> = strange.map(|result| result.id.as_str()).collect();
     ended.retain(|id, _| !forged.contains(id));
+    let tasks = history.known_tasks();
     for (id, executions) in history.by_task() {
-        judge_attempts(history, id, &executions, verdict);
+        let allowed = tasks.get(id).map_or(u32::MAX, |task| task.attempts_max);
+        judge_attempts(allowed, id, &executions, verdict);
         judge_repeated(
             &explainer,
             rules,
@@ -44,8 +46,7 @@ pub(super) fn judge(history: &History, rules: &Rules, verdict: &mut Verdict) {
     }
 }
 
-fn judge_attempts(history: &History, id: &str, executions: &[&Execution], verdict: &mut Verdict) {
-    let allowed = history.task(id).map_or(u32::MAX, |task| task.attempts_max);
+fn judge_attempts(allowed: u32, id: &str, executions: &[&Execution], verdict: &mut Verdict) {
     let mut told = 0;
     for execution in executions {
         let attempt = execution.attempt;

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::ended::Blame;
 
 /// What may happen to a worker, in any order.
 #[derive(Debug, Clone)]
@@ -117,8 +116,7 @@ impl World {
                 let end = match how {
                     0 => AttemptEnd::Stopped,
                     1 => AttemptEnd::Ended(Ending::Stored),
-                    2 => AttemptEnd::NotStarted {
-                        blame: Blame::Handler,
+                    2 => AttemptEnd::Unfit {
                         reason: "gone".to_owned(),
                     },
                     _ => failed(),
@@ -182,7 +180,7 @@ impl World {
                     assert!(!self.asked.contains(&kind), "one look at a time");
                     self.asked.push(kind);
                 }
-                Action::AskTerm => panic!("answered at once by the bench"),
+                Action::AskLeader => panic!("answered at once by the bench"),
                 Action::Note(_) | Action::Leave => {}
             }
         }

@@ -1,13 +1,12 @@
 //! A kind that cannot be started, and how it comes back.
 
 use super::*;
-use crate::ended::Blame;
 
 const GONE: &str = "could not start \"resize\": no such file";
 
-fn not_started(blame: Blame) -> AttemptEnd {
+fn unfit() -> AttemptEnd {
     let reason = GONE.to_owned();
-    AttemptEnd::NotStarted { blame, reason }
+    AttemptEnd::Unfit { reason }
 }
 
 /// The kinds that the last heartbeat offers, and those that it does not any more.
@@ -36,7 +35,7 @@ fn a_kind_that_does_not_start_is_withdrawn_and_its_tasks_come_back_unhurt() {
     let mut bench = Bench::new(2);
     bench.assign(1..=4);
     bench.said();
-    bench.end(1, not_started(Blame::Handler));
+    bench.end(1, unfit());
     let said = bench.said();
     assert_eq!(told(&said), (vec!["single"], vec![("a", GONE)]));
     let returned = outcomes(said);
@@ -68,7 +67,7 @@ fn the_heartbeat_that_withdraws_a_kind_comes_before_its_tasks_come_back() {
     let mut bench = Bench::new(1);
     bench.assign([1]);
     bench.said();
-    bench.end(1, not_started(Blame::Handler));
+    bench.end(1, unfit());
     let said = bench.said();
     let at = |wanted: fn(&Action) -> bool| said.iter().position(wanted);
     let beat = at(|said| matches!(said, Action::Beat(_)));
@@ -82,7 +81,7 @@ fn the_heartbeat_that_withdraws_a_kind_comes_before_its_tasks_come_back() {
 fn a_withdrawn_kind_is_looked_at_and_offered_again_once_it_is_fit() {
     let mut bench = Bench::new(1);
     bench.assign([1]);
-    bench.end(1, not_started(Blame::Handler));
+    bench.end(1, unfit());
     bench.said();
     bench.pass(Duration::from_secs(1));
     assert_eq!(looks(&bench.said()), 1);
@@ -105,7 +104,8 @@ fn a_machine_that_has_no_process_to_spare_withdraws_nothing() {
     let mut bench = Bench::new(1);
     bench.assign([1]);
     bench.said();
-    bench.end(1, not_started(Blame::Machine));
+    let reason = "no process to spare".to_owned();
+    bench.end(1, AttemptEnd::Returned { reason });
     let said = bench.said();
     assert!(beats(&said).is_empty());
     assert!(is_returned(&outcomes(said)[0]));
@@ -117,7 +117,7 @@ fn a_machine_that_has_no_process_to_spare_withdraws_nothing() {
 fn a_worker_that_drains_looks_at_nothing() {
     let mut bench = Bench::new(1);
     bench.assign([1]);
-    bench.end(1, not_started(Blame::Handler));
+    bench.end(1, unfit());
     bench.drain();
     bench.said();
     bench.pass(Duration::from_secs(100));
