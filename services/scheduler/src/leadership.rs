@@ -33,14 +33,29 @@ const HINDERED_PAUSE: Duration = Duration::from_millis(250);
 /// How long what earlier leaders learned is waited for.
 const MEMORY_LIMIT: Duration = Duration::from_millis(500);
 
+/// What a scheduler has of its own.
+pub(crate) struct Identity {
+    /// Names it among the schedulers.
+    pub(crate) holder: String,
+    /// Decides where there is a choice; a new one for each term when nothing is given.
+    pub(crate) seed: Option<u64>,
+}
+
+impl Identity {
+    /// No other process has it.
+    pub(crate) fn of_process() -> Self {
+        let holder = format!("{}-{}", std::process::id(), Micros::now().0);
+        Self { holder, seed: None }
+    }
+}
+
 pub(crate) struct Leadership {
     bus: Bus,
     clock: Clock,
     installation: Installation,
     options: Options,
     outlets: Outlets,
-    /// Names this process among the schedulers.
-    holder: String,
+    identity: Identity,
     /// Workers whose answer to the next roll call is awaited.
     known: BTreeSet<WorkerId>,
     /// What our last term had learned.
@@ -67,18 +82,18 @@ enum Streams {
 impl Leadership {
     pub(crate) fn new(
         bus: Bus,
+        identity: Identity,
         installation: Installation,
         options: Options,
         outlets: Outlets,
     ) -> Self {
-        let holder = format!("{}-{}", std::process::id(), Micros::now().0);
         Self {
             bus,
+            identity,
             clock: Clock::start(),
             installation,
             options,
             outlets,
-            holder,
             known: BTreeSet::new(),
             memory: None,
         }
@@ -109,7 +124,9 @@ impl Leadership {
             let attempted = "cannot make sure of the streams";
             return Standing::hindered(attempted, &error, said, Streams::Missing);
         }
-        let asking = self.bus.acquire_lease(LeaseName::Scheduler, &self.holder);
+        let asking = self
+            .bus
+            .acquire_lease(LeaseName::Scheduler, &self.identity.holder);
         let error = match asking.await {
             Ok(Some(lease)) => match self.lead(lease, draining).await {
                 Ok(()) => return Standing::Ready,
@@ -158,6 +175,7 @@ impl Leadership {
         let start = Start {
             term,
             validity: lease.validity(),
+            seed: self.identity.seed,
             known: std::mem::take(&mut self.known),
             memory: self.recall().await,
         };

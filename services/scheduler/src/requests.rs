@@ -41,6 +41,8 @@ pub(crate) enum Request {
     FindLanes(Kind),
     OpenLane(Lane),
     CloseLane(Lane),
+    /// How many messages of lanes are un-acked, each with how many the core knew of when it was asked.
+    CountUnacked(Vec<(Lane, u64)>),
     /// Answers why a task is where it is: with what the core knows, else with what the streams tell.
     Explain {
         task: TaskId,
@@ -90,6 +92,8 @@ pub(crate) enum Answer {
     LanesListed(Vec<Lane>),
     LaneOpened(Lane, Opened),
     LaneClosed(Lane),
+    /// Lanes, how many of their un-acked messages were known, and how many there are.
+    Unacked(Vec<(Lane, u64, u64)>),
     /// A message that Rota did not write is stored elsewhere.
     Discarded(u64),
     /// It is to be asked once more after a while.
@@ -160,6 +164,7 @@ async fn ask(bus: Bus, request: Request) -> Answer {
         Request::FindLanes(kind) => lanes::find(&bus, kind).await,
         Request::OpenLane(lane) => lanes::open(&bus, lane).await,
         Request::CloseLane(lane) => lanes::close(&bus, lane).await,
+        Request::CountUnacked(lanes) => lanes::count_unacked(&bus, lanes).await,
         Request::Explain { task, known, reply } => {
             explain::answer(&bus, task, known, reply).await;
             Answer::Done

@@ -3,7 +3,7 @@
 //! A turn takes in all that has arrived, up to a bound, and decides once: under load many tasks share a
 //! frame and a wake-up, and when there is little to do nothing waits for company.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rota_bus::{
@@ -13,10 +13,13 @@ use rota_scheduler_core::{Action, Beginning, Event, Options, Scheduler};
 use rota_wire::dispatch::{Ending, Report};
 use rota_wire::fleet::{Heartbeat, Obituary};
 use rota_wire::frame::{self, Frame};
-use rota_wire::{Dialect, Input as TaskInput, Lane, LeaderMemory, Term, Unreadable, WorkerId};
+use rota_wire::{
+    Dialect, Input as TaskInput, Lane, LeaderMemory, Span, Term, Unreadable, WorkerId,
+};
 use tokio::time::Instant;
 use tracing::warn;
 
+use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::executor::{ActError, Executor};
 use crate::hearing::Hearing;
@@ -33,6 +36,8 @@ const EXPLAIN_PAUSE: Duration = Duration::from_millis(5);
 /// How often what was learned is stored, and what was lost.
 const MEMORY_EVERY: Duration = Duration::from_secs(30);
 const LOSSES_EVERY: Duration = Duration::from_secs(2);
+/// Nothing has come of a lane for so long before what is un-acked in it is counted.
+const QUIET: Span = Span::from_secs(3);
 /// So long after a worker was heard that reads no inputs from the stream, there may be one.
 const OLD_WORKER_MEMORY: Duration = Duration::from_secs(10);
 
@@ -64,6 +69,8 @@ impl From<SendError> for SessionError {
 pub(crate) struct Start {
     pub(crate) term: Term,
     pub(crate) validity: LeaseValidity,
+    /// Decides where there is a choice; the time of day when nothing is given.
+    pub(crate) seed: Option<u64>,
     /// The workers that are known to be there.
     pub(crate) known: BTreeSet<WorkerId>,
     pub(crate) memory: Option<LeaderMemory>,
@@ -75,6 +82,9 @@ pub(crate) struct Session {
     executor: Executor,
     core: Scheduler,
     hearing: Hearing,
+    audit: Audit,
+    /// Lanes in which something was left for a newer scheduler: nobody knows how much is un-acked in them.
+    uncounted: BTreeSet<Lane>,
     /// When a worker was heard last that reads no inputs from the stream.
     old_worker: Option<Instant>,
     /// What was stored of the core's memory, and when.
@@ -95,7 +105,7 @@ impl Session {
         let mut actions = Vec::new();
         let beginning = Beginning {
             term: start.term,
-            seed: now.0,
+            seed: start.seed.unwrap_or(now.0),
             now,
             expected: start.known,
             memory: start.memory,
@@ -108,6 +118,8 @@ impl Session {
             stored: (core.memory_version(), Instant::now()),
             core,
             hearing: Hearing::new(now),
+            audit: Audit::new(),
+            uncounted: BTreeSet::new(),
             old_worker: None,
             actions,
         }
@@ -305,6 +317,7 @@ impl Session {
                 inputs.lanes.remove(&lane);
                 self.decide(Event::LaneClosed { lane });
             }
+            Answer::Unacked(counts) => self.counted(counts, inputs),
             Answer::Discarded(seq) => self.executor.discard(seq).await?,
             Answer::Again(request) => self.executor.requests.start_later(request),
             Answer::Ask(request) => self.executor.requests.start(request),
@@ -368,6 +381,7 @@ impl Session {
         match unreadable {
             Unreadable::Newer { .. } => {
                 warn!(%lane, seq, reason = %unreadable, "left in its lane for a newer scheduler");
+                self.uncounted.insert(lane.clone());
             }
             Unreadable::Malformed(_) => {
                 warn!(%lane, seq, reason = %unreadable, "not a task: put away as a dead letter");
@@ -398,6 +412,30 @@ impl Session {
         inputs.lanes.set_inputs(policy);
         self.executor.messages.set_policy(policy);
         self.store_memory();
+        if self.audit.is_due() {
+            let lanes = self.audit.take_turn(&self.quiet_lanes());
+            self.executor.requests.start(Request::CountUnacked(lanes));
+        }
+    }
+
+    fn quiet_lanes(&self) -> BTreeMap<Lane, u64> {
+        let mut lanes = self.core.unacked(self.clock.now(), QUIET);
+        lanes.retain(|lane, _| !self.uncounted.contains(lane));
+        lanes
+    }
+
+    /// Opens lanes anew in which more is un-acked than we know of.
+    fn counted(&mut self, counts: Vec<(Lane, u64, u64)>, inputs: &mut Inputs) {
+        let quiet = self.quiet_lanes();
+        for (lane, known, counted) in counts {
+            if let Some(known_now) = quiet.get(&lane)
+                && self.audit.note(&lane, counted, known.max(*known_now))
+            {
+                warn!(%lane, counted, known, "more is un-acked than is known: opening the lane anew");
+                inputs.lanes.remove(&lane);
+                self.decide(Event::LaneGone { lane });
+            }
+        }
     }
 
     fn store_memory(&mut self) {

@@ -26,8 +26,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rota_bus::{EventSender, FeedSource};
+use rota_bus::{Bus, EventSender, FeedSource};
 use rota_service::{Failure, Installation, Lifecycle, Shutdown};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::intake::Intake;
@@ -65,6 +66,23 @@ fn parse_kinds_max(text: &str) -> Result<usize, String> {
         Ok(count @ 1..=1_000_000) => Ok(count),
         Ok(_) | Err(_) => Err("must be a whole number from 1 to 1000000".to_owned()),
     }
+}
+
+/// Runs a submitter over a connection that is there already and within this future alone: dropped, it is gone.
+/// For tests of the whole system in one runtime.
+#[doc(hidden)]
+pub async fn run_on(bus: Bus, kinds_max: usize, draining: CancellationToken) {
+    let (events, storing_events) = EventSender::new(bus.clone(), SERVICE);
+    let settler = Arc::new(Settler::new(bus, events, kinds_max));
+    let intake = |part, source| Intake::new(settler.clone(), part, source, None);
+    let submissions = intake("submissions", FeedSource::Submissions);
+    let due = intake("due", FeedSource::Due);
+    drop(settler);
+    tokio::join!(
+        submissions.run(draining.clone()),
+        due.run(draining),
+        storing_events
+    );
 }
 
 /// Runs a submitter until it is told to stop.

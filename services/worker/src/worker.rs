@@ -24,6 +24,7 @@ use crate::command::processes::Processes;
 use crate::guardian::{self, Guardian, guardian_entry};
 use crate::handler::registry::Registry;
 use crate::identity::WorkerName;
+use crate::machine::MachineSampler;
 pub use builder::WorkerBuilder;
 pub use error::{BuildError, RunError};
 
@@ -91,6 +92,43 @@ impl Worker {
         }
     }
 
+    /// As [`run_until`](Self::run_until), over a connection that is there already and within this future alone:
+    /// dropped, the worker is gone. It has no guardian and does not look at the machine. For tests of the whole
+    /// system in one runtime; its handlers must be Rust functions.
+    ///
+    /// # Errors
+    /// Those of [`run_until`](Self::run_until).
+    #[doc(hidden)]
+    pub async fn run_on(
+        self,
+        bus: Bus,
+        worker: WorkerId,
+        shutdown: Shutdown,
+    ) -> Result<(), RunError> {
+        let inputs = self.listen(&bus, &worker, shutdown).await?;
+        let agent = Agent::new(self.profile(&worker), self.stop_wait(), bus.payload_max());
+        let processes = Processes::of(worker.clone());
+        let runner = Runner::new(bus.clone(), worker.clone(), &self.registry, processes);
+        let machine = MachineSampler::blind();
+        let shell = Shell::new(bus, worker, agent, runner, machine);
+        shell.run(inputs).await
+    }
+
+    async fn listen(
+        &self,
+        bus: &Bus,
+        worker: &WorkerId,
+        shutdown: Shutdown,
+    ) -> Result<Inputs, RunError> {
+        Ok(Inputs {
+            assigns: bus.subscribe(&bus.subjects().assign(worker)).await?,
+            roll_calls: bus.subscribe(&bus.subjects().roll_call()).await?,
+            link: bus.link(),
+            shutdown,
+            grace: self.grace,
+        })
+    }
+
     async fn work(self, shutdown: Shutdown) -> Result<(), RunError> {
         let worker = self.name.draw_id();
         let processes = Processes::of(worker.clone());
@@ -98,20 +136,15 @@ impl Worker {
         let _ended = processes.end_on_drop();
         let name = format!("worker {worker}");
         let bus = self.installation.connect(&name).await?;
-        let inputs = Inputs {
-            assigns: bus.subscribe(&bus.subjects().assign(&worker)).await?,
-            roll_calls: bus.subscribe(&bus.subjects().roll_call()).await?,
-            link: bus.link(),
-            shutdown,
-            grace: self.grace,
-        };
+        let inputs = self.listen(&bus, &worker, shutdown).await?;
         let profile = self.profile(&worker);
         self.announce(&bus, &profile);
         let agent = Agent::new(profile, self.stop_wait(), bus.payload_max());
         check_room(self.slots, &agent, bus.payload_max())?;
         let guardian = self.guardian(&worker, &processes);
         let runner = Runner::new(bus.clone(), worker.clone(), &self.registry, processes);
-        let shell = Shell::new(bus, worker, agent, runner);
+        let machine = MachineSampler::default();
+        let shell = Shell::new(bus, worker, agent, runner, machine);
         // On a thread of the runtime, near the attempts, wherever this future itself is polled.
         let working = AbortOnDropHandle::new(tokio::spawn(shell.run(inputs)));
         working.await.map_err(RunError::AttemptLost)??;

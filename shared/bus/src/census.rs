@@ -3,7 +3,7 @@
 
 use crate::connect::Bus;
 use crate::inspect::InspectError;
-use crate::limit::{Cause, within};
+use crate::limit::within;
 use crate::streams::StreamName;
 
 impl Bus {
@@ -13,11 +13,7 @@ impl Bus {
     /// [`InspectError`] when the server does not tell.
     pub async fn count_lanes(&self) -> Result<u64, InspectError> {
         let what = self.subjects().stream(StreamName::Ready.part());
-        let counting = async {
-            let stream = self.jetstream().get_stream_no_info(&what).await?;
-            Ok::<_, Cause>(stream.get_info().await?.state.subjects_count)
-        };
-        let counted = within(counting).await;
+        let counted = within(self.subject_count_of(&what)).await;
         counted.map_err(|source| InspectError { what, source })
     }
 }

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream;
-use async_nats::{Client, ConnectErrorKind, ConnectOptions};
+use async_nats::{ConnectErrorKind, ConnectOptions};
 use tokio::sync::watch;
 use tracing::debug;
 
 pub use self::link::Link;
 use self::login::{Login, Servers};
+use crate::client::Client;
 use crate::clock::ServerClock;
 use crate::lease::Remembered;
 use crate::limit::{Cause, NETWORK_LIMIT, within};
@@ -127,7 +128,6 @@ pub struct Bus {
 #[derive(Debug)]
 struct Inner {
     client: Client,
-    jetstream: jetstream::Context,
     subjects: Subjects,
     servers: String,
     link: watch::Receiver<Link>,
@@ -161,22 +161,30 @@ impl Bus {
             .max_ack_inflight(STORES_IN_FLIGHT_MAX)
             .backpressure_on_inflight(true)
             .build(client.clone());
+        check_server(&client, &jetstream, &servers).await?;
+        let client = Client::Nats { client, jetstream };
+        Ok(Self::over(client, link, options.prefix, servers))
+    }
+
+    pub(crate) fn over(
+        client: Client,
+        link: watch::Receiver<Link>,
+        prefix: Prefix,
+        servers: String,
+    ) -> Self {
         let inner = Inner {
             watched: client.new_inbox(),
             client,
-            jetstream,
-            subjects: Subjects::new(options.prefix),
+            subjects: Subjects::new(prefix),
             servers,
             link,
             clock: ServerClock::default(),
             copies: Copies::default(),
             lease: Remembered::default(),
         };
-        let bus = Self {
+        Self {
             inner: Arc::new(inner),
-        };
-        bus.check_server().await?;
-        Ok(bus)
+        }
     }
 
     /// The subjects of this installation.
@@ -196,7 +204,7 @@ impl Bus {
     pub fn server(&self) -> String {
         format!(
             "nats-server {} at {}",
-            self.client().server_info().version,
+            self.client().version(),
             self.inner.servers
         )
     }
@@ -218,8 +226,13 @@ impl Bus {
         &self.inner.client
     }
 
-    pub(crate) fn jetstream(&self) -> &jetstream::Context {
-        &self.inner.jetstream
+    /// The NATS client's own view of JetStream, for the few calls that rest on it.
+    pub(crate) fn jetstream(&self) -> Result<&jetstream::Context, Cause> {
+        match self.client() {
+            Client::Nats { jetstream, .. } => Ok(jetstream),
+            #[cfg(feature = "memory")]
+            Client::Memory(_) => Err("a server in memory cannot do this".into()),
+        }
     }
 
     /// The inbox to which the server tells that nobody listened.
@@ -238,23 +251,24 @@ impl Bus {
     pub(crate) fn remembered_lease(&self) -> &Remembered {
         &self.inner.lease
     }
+}
 
-    async fn check_server(&self) -> Result<(), ConnectError> {
-        let (major, minor, patch) = SERVER_MIN;
-        let servers = self.inner.servers.clone();
-        let info = self.client().server_info();
-        if !self.client().is_server_compatible(major, minor, patch) {
-            return Err(ConnectError::TooOld {
-                found: info.version,
-                servers,
-            });
-        }
-        match within(self.jetstream().query_account()).await {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                debug!(%error, "no account information");
-                Err(ConnectError::NoJetStream { servers })
-            }
+async fn check_server(
+    client: &async_nats::Client,
+    jetstream: &jetstream::Context,
+    servers: &str,
+) -> Result<(), ConnectError> {
+    let (major, minor, patch) = SERVER_MIN;
+    let servers = servers.to_owned();
+    if !client.is_server_compatible(major, minor, patch) {
+        let found = client.server_info().version;
+        return Err(ConnectError::TooOld { found, servers });
+    }
+    match within(jetstream.query_account()).await {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            debug!(%error, "no account information");
+            Err(ConnectError::NoJetStream { servers })
         }
     }
 }

@@ -1,9 +1,9 @@
 //! A message to ourselves through the server: as long as it comes back, we hear what others say.
 
-use async_nats::Subscriber;
 use bytes::Bytes;
 use futures_util::StreamExt;
 
+use crate::client::Subscriber;
 use crate::connect::Bus;
 use crate::message::Message;
 use crate::send::{SendError, arrived};

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, pull};
 use async_nats::jetstream::message::StreamMessage;
-use async_nats::jetstream::{AckKind, Message as JsMessage};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use rota_wire::{Headers, Micros};
 
 use crate::connect::Bus;
+use crate::lanes::parse_ack;
 use crate::limit::{Cause, within};
 use crate::streams::StreamName;
 use crate::subjects::{Subject, Subjects};
@@ -58,8 +58,15 @@ pub enum FeedError {
 
 /// Messages of a durable consumer, each to be acked once it is passed on.
 pub struct Feed {
+    bus: Bus,
     consumer: &'static str,
-    messages: pull::Stream,
+    messages: Messages,
+}
+
+enum Messages {
+    Nats(Box<pull::Stream>),
+    #[cfg(feature = "memory")]
+    Memory(crate::in_memory::Puller),
 }
 
 /// A message of a feed. Dropped without an answer it comes again after ten seconds.
@@ -77,6 +84,7 @@ pub struct FeedMessage {
     pub deliveries: u32,
     /// When the stream stored it.
     pub stored: Micros,
+    bus: Bus,
     origin: Origin,
 }
 
@@ -87,12 +95,10 @@ pub struct FeedMessage {
     reason = "nearly all are of the large kind"
 )]
 enum Origin {
-    Delivered(JsMessage),
-    /// It was read from its stream. Nobody waits for an answer.
-    Found {
-        bus: Bus,
-        stream: String,
-    },
+    /// A consumer delivered it, and is answered there.
+    Delivered(async_nats::Subject),
+    /// It was read from its stream, of this name. Nobody waits for an answer.
+    Found(String),
 }
 
 impl FeedSource {
@@ -134,7 +140,13 @@ impl Bus {
         // A message over the limit of a pull would never be delivered.
         let bytes_max = BATCH_BYTES.max(2 * self.payload_max());
         let opening = async {
-            let creating = self.jetstream().create_consumer_on_stream(config, stream);
+            #[cfg(feature = "memory")]
+            if let crate::client::Client::Memory(client) = self.client() {
+                self.make_consumer(&stream, config).await?;
+                let puller = client.puller(&stream, consumer, BATCH);
+                return Ok(Messages::Memory(puller));
+            }
+            let creating = self.jetstream()?.create_consumer_on_stream(config, stream);
             let consumer = creating.await?;
             let messages = consumer
                 .stream()
@@ -142,10 +154,14 @@ impl Bus {
                 .max_bytes_per_batch(bytes_max)
                 .expires(Duration::from_secs(10));
             let messages = messages.heartbeat(Duration::from_secs(3)).messages();
-            Ok::<_, Cause>(messages.await?)
+            Ok::<_, Cause>(Messages::Nats(Box::new(messages.await?)))
         };
         match within(opening).await {
-            Ok(messages) => Ok(Feed { consumer, messages }),
+            Ok(messages) => Ok(Feed {
+                bus: self.clone(),
+                consumer,
+                messages,
+            }),
             Err(source) => Err(FeedError::Open { consumer, source }),
         }
     }
@@ -159,31 +175,32 @@ impl Feed {
     pub async fn next(&mut self) -> Result<FeedMessage, FeedError> {
         let consumer = self.consumer;
         let failed = |source| FeedError::Read { consumer, source };
-        let next = self.messages.next().await;
+        let next = match &mut self.messages {
+            Messages::Nats(messages) => messages.next().await.map(|next| match next {
+                Ok(message) => Ok(message.message),
+                Err(error) => Err(error.into()),
+            }),
+            #[cfg(feature = "memory")]
+            Messages::Memory(messages) => Some(messages.next().await),
+        };
         let message = next.ok_or_else(|| failed("the consumer is gone".into()))?;
-        FeedMessage::try_new(message.map_err(|error| failed(error.into()))?).map_err(failed)
+        FeedMessage::try_new(&self.bus, message.map_err(failed)?).map_err(failed)
     }
 }
 
 impl FeedMessage {
-    fn try_new(inner: JsMessage) -> Result<Self, Cause> {
-        let (sequence, deliveries, stored) = {
-            let info = inner.info()?;
-            let micros = u64::try_from(info.published.unix_timestamp_nanos() / 1_000).unwrap_or(0);
-            (
-                info.stream_sequence,
-                u32::try_from(info.delivered).unwrap_or(u32::MAX),
-                Micros(micros),
-            )
-        };
+    fn try_new(bus: &Bus, message: async_nats::Message) -> Result<Self, Cause> {
+        let reply = message.reply.ok_or("a message without an ack subject")?;
+        let read = parse_ack(&reply).ok_or("a message with another ack subject")?;
         Ok(Self {
-            subject: inner.subject.to_string(),
-            headers: crate::headers::from_map(inner.headers.as_ref()),
-            payload: inner.payload.clone(),
-            sequence,
-            deliveries,
-            stored,
-            origin: Origin::Delivered(inner),
+            subject: message.subject.to_string(),
+            headers: crate::headers::from_map(message.headers.as_ref()),
+            payload: message.payload,
+            sequence: read.delivery.seq,
+            deliveries: read.delivery.count,
+            stored: read.stored,
+            bus: bus.clone(),
+            origin: Origin::Delivered(reply),
         })
     }
 
@@ -196,7 +213,8 @@ impl FeedMessage {
             // How often, nobody knows any more; but it may have been.
             deliveries: 2,
             stored,
-            origin: Origin::Found { bus, stream },
+            bus,
+            origin: Origin::Found(stream),
         }
     }
 
@@ -207,8 +225,8 @@ impl FeedMessage {
     /// When the connection takes no more.
     pub async fn ack(&self) -> Result<(), Cause> {
         match &self.origin {
-            Origin::Delivered(message) => within(message.ack()).await,
-            Origin::Found { bus, stream } => Ok(bus.delete_message(stream, self.sequence).await?),
+            Origin::Delivered(_) => self.answer(Bytes::from_static(b"+ACK")).await,
+            Origin::Found(stream) => Ok(self.bus.delete_message(stream, self.sequence).await?),
         }
     }
 
@@ -217,7 +235,7 @@ impl FeedMessage {
     /// # Errors
     /// When the connection takes no more.
     pub async fn renew(&self) -> Result<(), Cause> {
-        self.answer(AckKind::Progress).await
+        self.answer(Bytes::from_static(b"+WPI")).await
     }
 
     /// It cannot be passed on now: it comes again after a pause.
@@ -225,13 +243,16 @@ impl FeedMessage {
     /// # Errors
     /// When the connection takes no more.
     pub async fn give_back(&self, pause: Duration) -> Result<(), Cause> {
-        self.answer(AckKind::Nak(Some(pause))).await
+        let nak = format!(r#"-NAK {{"delay":{}}}"#, pause.as_nanos());
+        self.answer(nak.into()).await
     }
 
-    async fn answer(&self, answer: AckKind) -> Result<(), Cause> {
+    async fn answer(&self, body: Bytes) -> Result<(), Cause> {
         match &self.origin {
-            Origin::Delivered(message) => within(message.ack_with(answer)).await,
-            Origin::Found { .. } => Ok(()),
+            Origin::Delivered(reply) => {
+                within(self.bus.client().publish(reply.clone(), body)).await
+            }
+            Origin::Found(_) => Ok(()),
         }
     }
 }

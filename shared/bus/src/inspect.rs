@@ -71,7 +71,7 @@ impl Bus {
     pub async fn stream_state(&self, name: StreamName) -> Result<StreamState, InspectError> {
         let stream = self.subjects().stream(name.part());
         let reading = async {
-            let handle = self.jetstream().get_stream_no_info(&stream).await?;
+            let handle = self.jetstream()?.get_stream_no_info(&stream).await?;
             let info = handle.get_info().await?;
             let oldest = micros(info.state.first_timestamp.unix_timestamp_nanos());
             Ok::<_, Cause>(StreamState {
@@ -151,19 +151,13 @@ impl Bus {
         filter: Subject,
     ) -> Result<Vec<(String, u64)>, Cause> {
         let stream = self.subjects().stream(StreamName::Ready.part());
-        let stream = self.jetstream().get_stream_no_info(stream).await?;
-        let pages = stream.info_with_subjects(filter.as_str()).await?;
-        let mut found: Vec<(String, u64)> = pages
-            .map_ok(|(subject, count)| (subject, count as u64))
-            .try_collect()
-            .await?;
-        found.sort();
-        Ok(found)
+        let found = self.subjects_of(&stream, filter.as_str()).await?;
+        Ok(found.into_iter().collect())
     }
 
     async fn progress(&self) -> Result<BTreeMap<Lane, Progress>, Cause> {
         let stream = self.subjects().stream(StreamName::Ready.part());
-        let stream = self.jetstream().get_stream_no_info(stream).await?;
+        let stream = self.jetstream()?.get_stream_no_info(stream).await?;
         let mut consumers = stream.consumers();
         let mut progress = BTreeMap::new();
         while let Some(info) = consumers.try_next().await? {
@@ -187,7 +181,7 @@ impl Bus {
             None
         } else {
             let stream = self.subjects().stream(StreamName::Ready.part());
-            let stream = self.jetstream().get_stream_no_info(stream).await?;
+            let stream = self.jetstream()?.get_stream_no_info(stream).await?;
             let subject = self.subjects().ready(&lane).to_string();
             let next = stream.direct_get_next_for_subject(subject, Some(progress.delivered_to + 1));
             let next = within(next).await.ok();

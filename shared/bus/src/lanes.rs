@@ -20,6 +20,7 @@ mod sizes;
 use rota_wire::{Delivery, Headers, Input, Lane};
 
 pub(crate) use self::consumers::lane_of_consumer;
+pub(crate) use self::messages::parse_ack;
 pub use self::reader::{InputPolicy, LaneEvent, LaneReader, PULL_LIFETIME, PullEnd};
 use crate::limit::Cause;
 

@@ -27,13 +27,17 @@
 
 mod api;
 mod census;
+mod client;
 mod clock;
 mod connect;
 mod echo;
 mod events;
 mod feed;
 mod headers;
+#[cfg(feature = "memory")]
+pub mod in_memory;
 mod inspect;
+mod jetstream;
 mod kv;
 mod lanes;
 mod lease;

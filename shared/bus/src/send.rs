@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use async_nats::Subscriber;
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 
+use crate::client::Subscriber;
 use crate::connect::Bus;
 use crate::limit::{Cause, NETWORK_LIMIT, limited};
 use crate::message::{Message, Received};

@@ -9,6 +9,7 @@ use async_nats::jetstream::context::{PublishAckFuture, PublishError, PublishErro
 use async_nats::jetstream::{self, ErrorCode, message::PublishMessage};
 use rota_wire::headers::MSG_ID;
 
+use crate::client::Client;
 use crate::connect::Bus;
 use crate::limit::{Cause, limited};
 use crate::message::Message;
@@ -105,7 +106,14 @@ impl StoreError {
 #[must_use = "the message is stored only if the answer says so"]
 pub struct Storing {
     subject: Subject,
-    answer: PublishAckFuture,
+    answer: Answer,
+}
+
+#[derive(Debug)]
+enum Answer {
+    Nats(PublishAckFuture),
+    #[cfg(feature = "memory")]
+    Memory(crate::in_memory::Storing),
 }
 
 impl Storing {
@@ -115,6 +123,11 @@ impl Storing {
     /// [`StoreError`] when it was not stored, or nobody knows.
     pub async fn done(self) -> Result<Stored, StoreError> {
         let Self { subject, answer } = self;
+        let answer = match answer {
+            Answer::Nats(answer) => answer,
+            #[cfg(feature = "memory")]
+            Answer::Memory(answer) => return answer.done(subject).await,
+        };
         match answer.into_future().await {
             Ok(ack) if ack.duplicate => Ok(Stored::Duplicate { seq: ack.sequence }),
             Ok(ack) => Ok(Stored::New { seq: ack.sequence }),
@@ -144,11 +157,21 @@ impl Bus {
             Expect::Last(seq) => publish.expected_last_subject_sequence(seq),
             Expect::NewId(id) => publish.header(MSG_ID, id.as_str()),
         };
-        let sending = self
-            .jetstream()
-            .send_publish(subject.as_str().to_owned(), publish);
+        let jetstream = match self.client() {
+            Client::Nats { jetstream, .. } => jetstream,
+            #[cfg(feature = "memory")]
+            Client::Memory(client) => {
+                let publish = publish.outbound_message(subject.as_str().to_owned());
+                let answer = Answer::Memory(client.store(publish));
+                return Ok(Storing { subject, answer });
+            }
+        };
+        let sending = jetstream.send_publish(subject.as_str().to_owned(), publish);
         match limited(sending).await {
-            Ok(Ok(answer)) => Ok(Storing { subject, answer }),
+            Ok(Ok(answer)) => {
+                let answer = Answer::Nats(answer);
+                Ok(Storing { subject, answer })
+            }
             Ok(Err(error)) => Err(classify(subject, error)),
             Err(error) => Err(StoreError::Unanswered {
                 subject,

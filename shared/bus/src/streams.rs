@@ -10,6 +10,9 @@
 
 mod ensure;
 
+#[cfg(feature = "memory")]
+pub(crate) use self::ensure::{lease_bucket, memory_bucket};
+
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
@@ -83,7 +86,7 @@ impl StreamName {
         }
     }
 
-    fn config(self, subjects: &Subjects, options: StreamOptions) -> Config {
+    pub(crate) fn config(self, subjects: &Subjects, options: StreamOptions) -> Config {
         let base = Config {
             name: subjects.stream(self.part()),
             storage: StorageType::File,

@@ -8,9 +8,10 @@
 //! A client whose process ended is off the server's books within a millisecond, so this costs no account of
 //! the system and no message more.
 
-use async_nats::{StatusCode, Subscriber};
+use async_nats::StatusCode;
 use futures_util::StreamExt;
 
+use crate::client::Subscriber;
 use crate::connect::Bus;
 use crate::message::Message;
 use crate::send::{SendError, arrived};

@@ -1,9 +1,10 @@
 //! Requests about lanes: which there are, opening and closing them.
 
+use futures_util::future::join_all;
 use rota_bus::{Bus, Closed};
 use rota_scheduler_core::Event;
 use rota_wire::{Kind, Lane};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::{Answer, Request};
 
@@ -51,4 +52,19 @@ pub(super) async fn close(bus: &Bus, lane: Lane) -> Answer {
             Answer::Event(Event::LaneKept { lane })
         }
     }
+}
+
+/// What is not known now is known at the next count.
+pub(super) async fn count_unacked(bus: &Bus, lanes: Vec<(Lane, u64)>) -> Answer {
+    let counts = lanes
+        .into_iter()
+        .map(async |(lane, known)| match bus.lane_unacked(&lane).await {
+            Ok(counted) => Some((lane, known, counted?)),
+            Err(error) => {
+                let error = rota_service::chain(&error);
+                debug!(%lane, %error, "a lane's un-acked messages are not counted");
+                None
+            }
+        });
+    Answer::Unacked(join_all(counts).await.into_iter().flatten().collect())
 }

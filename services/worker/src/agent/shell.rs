@@ -89,7 +89,13 @@ enum Woken {
 }
 
 impl Shell {
-    pub(crate) fn new(bus: Bus, worker: WorkerId, agent: Agent, runner: Runner) -> Self {
+    pub(crate) fn new(
+        bus: Bus,
+        worker: WorkerId,
+        agent: Agent,
+        runner: Runner,
+        machine: MachineSampler,
+    ) -> Self {
         Self {
             bus,
             worker,
@@ -101,7 +107,7 @@ impl Shell {
             asking: JoinSet::new(),
             looking: JoinSet::new(),
             actions: Vec::new(),
-            machine: MachineSampler::new(),
+            machine,
             link: Link::default(),
             undecodable: Throttle::default(),
             unsent: Throttle::default(),

@@ -3,9 +3,6 @@
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, Info, pull};
-use async_nats::jetstream::context::ConsumerInfoErrorKind;
-use async_nats::jetstream::stream::{ConsumerErrorKind, Stream as AnyStream};
-use futures_util::TryStreamExt;
 use rota_wire::{Kind, Lane, Priority, Span};
 use serde::de::IgnoredAny;
 
@@ -27,9 +24,6 @@ const IN_FLIGHT_MAX: i64 = 1_000_000;
 /// How long a lane hands out nothing while it is seen whether it can be closed. Should its closer die, it goes
 /// on by itself.
 const CLOSING: Span = Span::from_secs(5);
-
-/// A stream whose state was not asked for.
-type Stream = AnyStream<()>;
 
 impl Bus {
     /// The lanes that have messages now, in order.
@@ -60,11 +54,8 @@ impl Bus {
     /// # Errors
     /// [`LaneError::List`] when the server does not tell.
     pub async fn existing_lanes(&self) -> Result<Vec<Lane>, LaneError> {
-        let listing = async {
-            let names: Vec<String> = self.ready().await?.consumer_names().try_collect().await?;
-            Ok::<_, Cause>(names)
-        };
-        let names = within(listing).await;
+        let ready = self.ready();
+        let names = within(self.consumer_names(&ready)).await;
         let names = names.map_err(|source| LaneError::List { source })?;
         let mut lanes: Vec<Lane> = names.iter().filter_map(|n| lane_of_consumer(n)).collect();
         lanes.sort();
@@ -88,10 +79,10 @@ impl Bus {
     /// come again, the next would take the rest for new. So the mark is kept beside it, and written first.
     async fn reset_consumer(&self, lane: &Lane) -> Result<Opened, Cause> {
         let name = consumer_name(lane);
-        let ready = self.ready().await?;
+        let ready = self.ready();
         let mut config = self.consumer_config(lane);
-        let Some(found) = consumer_info(&ready, &name).await? else {
-            ready.create_consumer(config).await?;
+        let Some(found) = self.consumer_info(&ready, &name).await? else {
+            self.make_consumer(&ready, config).await?;
             return Ok(Opened {
                 unacked: 0,
                 delivered_to: 0,
@@ -102,9 +93,9 @@ impl Bus {
         let (key, mark) = (DELIVERED_TO.to_owned(), progress.delivered_to().to_string());
         config.metadata.insert(key, mark);
         config.headers_only = found.config.headers_only;
-        ready.create_consumer(config).await?;
+        self.make_consumer(&ready, config).await?;
         if progress.came > 0 {
-            ready.reset_consumer(&name, None).await?;
+            self.reset_consumer_of(&ready, &name).await?;
         }
         Ok(Opened {
             unacked: u32::try_from(progress.unacked()).unwrap_or(u32::MAX),
@@ -135,8 +126,8 @@ impl Bus {
     /// Pauses it first: a pull that is still under way would take a message between the look and the end.
     async fn delete_consumer(&self, lane: &Lane) -> Result<Closed, Cause> {
         let name = consumer_name(lane);
-        let ready = self.ready().await?;
-        match consumer_info(&ready, &name).await? {
+        let ready = self.ready();
+        match self.consumer_info(&ready, &name).await? {
             None => return Ok(Closed::Yes),
             Some(found) if Progress::of(&found).unacked() > 0 => return Ok(Closed::InUse),
             Some(_) => {}
@@ -144,7 +135,7 @@ impl Bus {
         let until = self.server_now().await.plus(CLOSING);
         self.pause_consumer(&name, format!(r#"{{"pause_until":"{until}"}}"#))
             .await?;
-        match consumer_info(&ready, &name).await? {
+        match self.consumer_info(&ready, &name).await? {
             None => return Ok(Closed::Yes),
             Some(found) if Progress::of(&found).unacked() > 0 => {
                 self.pause_consumer(&name, String::new()).await?;
@@ -152,11 +143,8 @@ impl Bus {
             }
             Some(_) => {}
         }
-        match ready.delete_consumer(&name).await {
-            Ok(_) => Ok(Closed::Yes),
-            Err(error) if is_gone(&error.kind()) => Ok(Closed::Yes),
-            Err(error) => Err(error.into()),
-        }
+        self.delete_consumer_of(&ready, &name).await?;
+        Ok(Closed::Yes)
     }
 
     async fn pause_consumer(&self, name: &str, body: String) -> Result<(), Cause> {
@@ -174,7 +162,8 @@ impl Bus {
     /// [`LaneError::Inspect`] when the server does not tell.
     pub async fn lane_unacked(&self, lane: &Lane) -> Result<Option<u64>, LaneError> {
         let name = consumer_name(lane);
-        let looking = async { consumer_info(&self.ready().await?, &name).await };
+        let ready = self.ready();
+        let looking = self.consumer_info(&ready, &name);
         let found = within(looking).await.map_err(|source| LaneError::Inspect {
             lane: lane.clone(),
             source,
@@ -189,15 +178,16 @@ impl Bus {
         inputs: LaneInputs,
     ) -> Result<bool, Cause> {
         let setting = async {
-            let ready = self.ready().await?;
-            let Some(found) = consumer_info(&ready, &consumer_name(lane)).await? else {
+            let ready = self.ready();
+            let name = consumer_name(lane);
+            let Some(found) = self.consumer_info(&ready, &name).await? else {
                 return Ok(false);
             };
             let mut config = self.consumer_config(lane);
             config.metadata = found.config.metadata;
             config.metadata.retain(|name, _| name == DELIVERED_TO);
             config.headers_only = inputs == LaneInputs::Apart;
-            ready.create_consumer(config).await?;
+            self.make_consumer(&ready, config).await?;
             Ok::<_, Cause>(true)
         };
         within(setting).await
@@ -206,13 +196,12 @@ impl Bus {
     /// Whether a lane has a consumer.
     pub(super) async fn has_consumer(&self, lane: &Lane) -> Result<bool, Cause> {
         let name = consumer_name(lane);
-        let looking = async { consumer_info(&self.ready().await?, &name).await };
-        Ok(within(looking).await?.is_some())
+        let ready = self.ready();
+        Ok(within(self.consumer_info(&ready, &name)).await?.is_some())
     }
 
-    async fn ready(&self) -> Result<Stream, Cause> {
-        let stream = self.subjects().stream(StreamName::Ready.part());
-        Ok(self.jetstream().get_stream_no_info(stream).await?)
+    fn ready(&self) -> String {
+        self.subjects().stream(StreamName::Ready.part())
     }
 
     fn consumer_config(&self, lane: &Lane) -> pull::Config {
@@ -263,19 +252,6 @@ impl Progress {
         };
         self.not_acked.saturating_add(not_come)
     }
-}
-
-async fn consumer_info(stream: &Stream, name: &str) -> Result<Option<Info>, Cause> {
-    match stream.consumer_info(name).await {
-        Ok(info) => Ok(Some(info)),
-        Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn is_gone(kind: &ConsumerErrorKind) -> bool {
-    matches!(kind, ConsumerErrorKind::JetStream(error)
-        if error.error_code() == async_nats::jetstream::ErrorCode::CONSUMER_NOT_FOUND)
 }
 
 /// The name of a lane's consumer.

@@ -1,9 +1,8 @@
 //! Single messages of ROTA_READY: read anew by their sequence, and answered.
 
-use async_nats::jetstream::stream::DirectGetErrorKind;
 use bytes::Bytes;
 use rota_wire::headers::ID;
-use rota_wire::{Delivery, TaskId};
+use rota_wire::{Delivery, Micros, TaskId};
 
 use super::{AckHandle, LaneError, Pulled};
 use crate::api::Which;
@@ -61,14 +60,16 @@ impl Bus {
 
     async fn direct_message(&self, sequence: u64) -> Result<Option<Pulled>, Cause> {
         let stream = self.subjects().stream(StreamName::Ready.part());
-        let stream = self.jetstream().get_stream_no_info(stream).await?;
-        match stream.direct_get(sequence).await {
-            Ok(message) => Ok(Some(Pulled {
-                headers: crate::headers::from_map(Some(&message.headers)),
-                payload: message.payload,
+        let request = async_nats::Request::new().payload(format!(r#"{{"seq":{sequence}}}"#).into());
+        let subject = format!("$JS.API.DIRECT.GET.{stream}");
+        let answer = self.client().send_request(subject, request).await?;
+        match answer.status.map(|status| status.as_u16()) {
+            None => Ok(Some(Pulled {
+                headers: crate::headers::from_map(answer.headers.as_ref()),
+                payload: answer.payload,
             })),
-            Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
+            Some(404) => Ok(None),
+            Some(status) => Err(format!("a direct read ended with {status}").into()),
         }
     }
 
@@ -103,10 +104,19 @@ impl Bus {
     }
 }
 
+/// What an ack subject says of its delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AckSubject {
+    pub(crate) delivery: Delivery,
+    /// When the stream stored the message.
+    pub(crate) stored: Micros,
+    /// Messages that were not handed out yet.
+    pub(crate) pending: u64,
+}
+
 /// Reads `$JS.ACK.<stream>.<consumer>.<count>.<stream seq>.<consumer seq>.<time>.<pending>`, also in the
-/// newer form that has a domain and an account before the stream. Gives the messages that were not handed out
-/// yet beside the delivery.
-pub(super) fn parse_ack(reply: &str) -> Option<(Delivery, u64)> {
+/// newer form that has a domain and an account before the stream.
+pub(crate) fn parse_ack(reply: &str) -> Option<AckSubject> {
     let after_consumer = match reply.split('.').count() {
         9 => 4,
         11.. => 6,
@@ -115,9 +125,13 @@ pub(super) fn parse_ack(reply: &str) -> Option<(Delivery, u64)> {
     let mut numbers = reply.split('.').skip(after_consumer).map(str::parse::<u64>);
     let mut number = || numbers.next()?.ok();
     let (count, seq) = (number()?, number()?);
-    let (_consumer_seq, _time, pending) = (number()?, number()?, number()?);
+    let (_consumer_seq, nanos, pending) = (number()?, number()?, number()?);
     let count = u32::try_from(count).ok()?;
-    Some((Delivery { seq, count }, pending))
+    Some(AckSubject {
+        delivery: Delivery { seq, count },
+        stored: Micros(nanos / 1_000),
+        pending,
+    })
 }
 
 #[cfg(test)]
@@ -126,7 +140,11 @@ mod tests {
 
     #[test]
     fn both_forms_of_ack_subjects_are_read() {
-        let expected = Some((Delivery { seq: 77, count: 2 }, 5));
+        let expected = Some(AckSubject {
+            delivery: Delivery { seq: 77, count: 2 },
+            stored: Micros(1_795_000_000_000_000),
+            pending: 5,
+        });
         assert_eq!(
             parse_ack("$JS.ACK.ROTA_READY.lane_a_5.2.77.12.1795000000000000000.5"),
             expected

@@ -18,7 +18,7 @@ mod switching;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
-use async_nats::{Message as ClientMessage, Subscriber};
+use async_nats::Message as ClientMessage;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
@@ -29,10 +29,11 @@ use tracing::{debug, warn};
 use self::switching::ErrandEnd;
 use super::budget::{Budget, Pace};
 use super::consumers::consumer_name;
-use super::messages::{NAK, parse_ack};
+use super::messages::{AckSubject, NAK, parse_ack};
 use super::pulls::PullBook;
 use super::sizes::Mean;
 use super::{AckHandle, Delivered, LaneInputs, Opened};
+use crate::client::Subscriber;
 use crate::connect::Bus;
 use crate::send::{SendError, arrived};
 use crate::streams::StreamName;
@@ -310,7 +311,10 @@ impl LaneReader {
         };
         let open = self.open.get_mut(&index)?;
         let reply = message.reply.take()?;
-        let Some((delivery, pending)) = parse_ack(&reply) else {
+        let Some(AckSubject {
+            delivery, pending, ..
+        }) = parse_ack(&reply)
+        else {
             warn!(subject = %message.subject, "a message of a lane has no ack subject");
             return None;
         };

@@ -10,13 +10,14 @@
 
 use std::time::Duration;
 
-use async_nats::{StatusCode, Subscriber};
+use async_nats::StatusCode;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use super::{LeaseError, LeaseName, LeaseText};
+use crate::client::Subscriber;
 use crate::connect::Bus;
 use crate::message::Message;
 use crate::send::{SendError, Subscription};

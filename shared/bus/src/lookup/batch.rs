@@ -9,10 +9,11 @@
 
 use std::collections::HashMap;
 
-use async_nats::{HeaderMap, Message as ClientMessage, Subscriber};
+use async_nats::{HeaderMap, Message as ClientMessage};
 use futures_util::StreamExt;
 use rota_wire::{Headers, TaskId};
 
+use crate::client::Subscriber;
 use crate::connect::Bus;
 use crate::limit::{Cause, within};
 use crate::streams::StreamName;

@@ -29,6 +29,10 @@ impl Bus {
     /// # Errors
     /// [`StreamError`]; one that differs names the field.
     pub async fn ensure_streams(&self, options: StreamOptions) -> Result<(), StreamError> {
+        #[cfg(feature = "memory")]
+        if let crate::client::Client::Memory(_) = self.client() {
+            return self.ensure_in_memory(options).await;
+        }
         let streams = self.ensure_all(options);
         let leases = self.ensure_bucket(lease_bucket(self.subjects(), options));
         let memory = self.ensure_bucket(memory_bucket(self.subjects(), options));
@@ -62,8 +66,12 @@ impl Bus {
     async fn create(&self, wanted: Config) -> Result<(), StreamError> {
         let stream = wanted.name.clone();
         info!(%stream, "creating a stream that is not there");
-        let creating = self.jetstream().create_stream(wanted.clone());
-        let error = match limited(creating).await {
+        let failed = |source| StreamError::Create {
+            stream: stream.clone(),
+            source,
+        };
+        let jetstream = self.jetstream().map_err(failed)?;
+        let error = match limited(jetstream.create_stream(wanted.clone())).await {
             Ok(Ok(found)) => return compare(&found.cached_info().config, &wanted),
             Ok(Err(error)) => error,
             Err(error) => {
@@ -95,7 +103,8 @@ impl Bus {
             stream: stream.to_owned(),
             source,
         };
-        match limited(self.jetstream().get_stream(stream)).await {
+        let jetstream = self.jetstream().map_err(failed)?;
+        match limited(jetstream.get_stream(stream)).await {
             Ok(Ok(found)) => {
                 let info = found.cached_info();
                 Ok(Some(Existing {
@@ -116,7 +125,11 @@ impl Bus {
         }
         let bucket = wanted.bucket.clone();
         info!(%bucket, "creating a bucket that is not there");
-        let created = within(self.jetstream().create_key_value(wanted.clone())).await;
+        let creating = async {
+            let jetstream = self.jetstream()?;
+            Ok::<_, Cause>(jetstream.create_key_value(wanted.clone()).await?)
+        };
+        let created = within(creating).await;
         match created {
             Ok(_) => Ok(()),
             Err(source) => self.created_by_another(&stream, &wanted, source).await,
@@ -140,7 +153,7 @@ impl Bus {
     }
 }
 
-fn lease_bucket(subjects: &Subjects, options: StreamOptions) -> kv::Config {
+pub(crate) fn lease_bucket(subjects: &Subjects, options: StreamOptions) -> kv::Config {
     kv::Config {
         bucket: subjects.lease_bucket(),
         description: "leadership and locks of Rota: a key's revision is its fencing token".into(),
@@ -151,7 +164,7 @@ fn lease_bucket(subjects: &Subjects, options: StreamOptions) -> kv::Config {
     }
 }
 
-fn memory_bucket(subjects: &Subjects, options: StreamOptions) -> kv::Config {
+pub(crate) fn memory_bucket(subjects: &Subjects, options: StreamOptions) -> kv::Config {
     kv::Config {
         bucket: subjects.memory_bucket(),
         description: "what leaders of Rota leave to their successors; may be deleted".into(),
