@@ -68,7 +68,7 @@ pub async fn run(args: Args, format: LogFormat, shutdown: Shutdown) -> Result<()
     let (readings, read) = mpsc::channel(1);
     let reader = reader::run(bus.clone(), every, readings, draining.clone());
     lifecycle.spawn_vital("reader", reader);
-    let watcher = Watcher::new(subscriptions, bus.link(), read, format);
+    let watcher = Watcher::new(&bus, subscriptions, read, format);
     lifecycle.spawn_vital("watcher", watcher.run(draining.clone()));
     Ok(lifecycle.wait_drained(GRACE).await.into_result()?)
 }

@@ -5,7 +5,7 @@
 //! events ─────► Leadership  ├─ each interval ─► Summary ─► Silencer ─┐
 //!        ├────► Tally ──────┘                                        ├─► Line
 //!        └────► Quota (so many lines at a time, then "and n more") ───┘
-//! readings ───► Flow (rates), Backlog
+//! readings ───► Flow (rates), Backlog, Memory
 //! ```
 //!
 //! Times are spans since the monitor started. What must hold: an input yields a bounded number of
@@ -17,24 +17,26 @@ mod fleet;
 mod flow;
 mod leadership;
 mod line;
+mod memory;
 mod quota;
 mod silencer;
 mod summary;
 mod tally;
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use rota_bus::Link;
 use rota_wire::Kind;
 use rota_wire::event::{Event, EventBatch};
 use rota_wire::fleet::Heartbeat;
-use rota_wire::frame::FrameError;
 
 pub(crate) use self::backlog::Backlog;
 pub(crate) use self::fleet::Service;
 pub(crate) use self::flow::Rate;
 pub(crate) use self::leadership::Leader;
 pub(crate) use self::line::{Line, Sort};
+pub(crate) use self::memory::{FullOf, Kept, Room};
 pub(crate) use self::summary::{KindLine, Summary};
 
 use self::complaints::Complaints;
@@ -42,6 +44,7 @@ use self::fleet::Fleet;
 use self::flow::Flow;
 use self::leadership::Leadership;
 use self::line::span_of;
+use self::memory::Memory;
 use self::quota::Quota;
 use self::silencer::Silencer;
 use self::summary::SHOWN_KINDS_MAX;
@@ -60,6 +63,8 @@ pub(crate) struct Reading {
     pub(crate) finished_ever: Option<u64>,
     /// What waits in the lanes.
     pub(crate) backlog: Option<Backlog>,
+    /// How long results are kept; nothing while there are none.
+    pub(crate) kept: Option<Kept>,
 }
 
 /// Folds what arrives into what is to be said.
@@ -73,6 +78,7 @@ pub(crate) struct View {
     quota: Quota,
     complaints: Complaints,
     silencer: Silencer,
+    memory: Memory,
     /// Tasks that somebody should be working on, by the last reading that told.
     unsettled: u64,
     readings: u64,
@@ -106,15 +112,16 @@ impl View {
         }
     }
 
-    /// Bytes on an internal subject that are no frame. Nothing else is disturbed.
+    /// What makes no sense on an internal subject: no frame, or one in another's name. Nothing else is
+    /// disturbed.
     pub(crate) fn handle_undecodable(
         &mut self,
         now: Duration,
         subject: &str,
-        error: &FrameError,
+        why: &dyn Display,
         lines: &mut Vec<Line>,
     ) {
-        lines.extend(self.complaints.undecodable(now, subject, error));
+        lines.extend(self.complaints.undecodable(now, subject, why));
     }
 
     /// The connection came or went.
@@ -176,6 +183,7 @@ impl View {
             let (ready, door) = (reading.unsettled, reading.at_the_door);
             self.unsettled = ready.unwrap_or(0) + door.unwrap_or(0);
         }
+        lines.extend(reading.kept.and_then(|kept| self.memory.handle(now, kept)));
         self.readings += 1;
         if self.readings == 1 {
             return;

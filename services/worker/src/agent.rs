@@ -27,6 +27,7 @@
 //! - Only what the leading scheduler sends has any effect.
 
 mod action;
+mod ending;
 mod event;
 mod fetch;
 mod gate;
@@ -41,7 +42,7 @@ pub(crate) mod shell;
 mod slots;
 mod standstill;
 mod stint;
-mod throttle;
+pub(crate) mod throttle;
 mod withdrawing;
 
 use std::collections::BTreeMap;
@@ -52,6 +53,7 @@ use rota_wire::fleet::FrameMark;
 use rota_wire::{Holding, Kind, Lane, Span, TaskId};
 
 pub(crate) use action::{Action, Note};
+use ending::returned;
 pub(crate) use event::{AttemptEnd, AttemptNumber, Event, Leader, ReadySeq};
 use gate::{Command, Gate};
 use offer::Offer;
@@ -432,53 +434,6 @@ impl Agent {
         Place::Ended(self.outbox.push(holding, Span::default(), returned(reason)))
     }
 
-    /// Stops a delivery if it runs, and never speaks of it again.
-    fn forget(&mut self, seq: ReadySeq, actions: &mut Vec<Action>) {
-        let Some(held) = self.held.remove(&seq) else {
-            return;
-        };
-        actions.push(Action::Note(Note::Revoked(held.task)));
-        match held.place {
-            Place::Waiting(Some(ticket), waiting) => self.slots.withdraw(&waiting.kind, ticket),
-            Place::Waiting(None, _) => {}
-            Place::Ended(number) => drop(self.outbox.remove(number)),
-            Place::Begun(attempt) => {
-                self.not_resume(attempt).seq = None;
-                actions.push(Action::Stop(attempt));
-            }
-        }
-    }
-
-    fn handle_ended(
-        &mut self,
-        now: Duration,
-        attempt: AttemptNumber,
-        end: AttemptEnd,
-        ran: Span,
-        actions: &mut Vec<Action>,
-    ) {
-        // Nothing: it was given up, and ended after all.
-        let Some(begun) = self.attempts.remove(&attempt) else {
-            return;
-        };
-        self.vacate(&begun);
-        self.judge(now, &begun.kind, &end, actions);
-        let ending = end.into_ending();
-        if let Some(held) = begun.seq.and_then(|seq| self.held.get_mut(&seq)) {
-            held.place = Place::Ended(self.outbox.push(held.holding, ran, ending));
-        }
-        self.fill(now, actions);
-    }
-
-    /// Frees what an attempt that is over had of the slots.
-    fn vacate(&mut self, begun: &Begun) {
-        match begun.standing {
-            Standing::Running => self.slots.leave(&begun.kind),
-            Standing::Resuming(ticket) => self.slots.withdraw(&begun.kind, ticket),
-            Standing::Suspended => {}
-        }
-    }
-
     fn repeat_all(&mut self) {
         self.pulse.want();
         self.outbox.repeat_all();
@@ -491,26 +446,10 @@ impl Accepted {
     }
 }
 
-impl AttemptEnd {
-    fn into_ending(self) -> Ending {
-        match self {
-            Self::Ended(ending) => ending,
-            Self::Stopped => returned(STOPPING),
-            Self::Returned { reason } | Self::Unfit { reason } => Ending::Returned { reason },
-        }
-    }
-}
-
 fn lane_of(assignment: &Assignment) -> Option<Lane> {
     let kind = assignment.kind.clone();
     let priority = assignment.priority?;
     Some(Lane { kind, priority })
-}
-
-fn returned(reason: &str) -> Ending {
-    Ending::Returned {
-        reason: reason.to_owned(),
-    }
 }
 
 #[cfg(test)]

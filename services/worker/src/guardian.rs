@@ -47,14 +47,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
 
+use crate::agent::throttle::Throttle;
 use crate::command::processes::Processes;
 
 /// Says to a process that it is the guardian of the worker of that id.
 const GUARDIAN: &str = "ROTA_GUARDIAN";
 /// The variable by which the processes of a worker's commands are known.
 pub(crate) const WORKER_ID: &str = "ROTA_WORKER_ID";
-/// Names a credentials file, if there is one.
+/// What is not said must not come from the worker's own environment.
 const CREDENTIALS: &str = "ROTA_NATS_CREDS";
+const INBOX_PREFIX: &str = "ROTA_INBOX_PREFIX";
 /// The pause before another guardian is started; it doubles up to the longest.
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
@@ -130,7 +132,7 @@ impl Guardian {
 
 impl Errand {
     async fn keep(self, dismissed: CancellationToken) {
-        let mut pause = PAUSE_FIRST;
+        let (mut pause, mut trouble) = (PAUSE_FIRST, Throttle::default());
         loop {
             let started = Instant::now();
             match self.start() {
@@ -147,9 +149,15 @@ impl Errand {
                     if started.elapsed() >= GOOD_AFTER {
                         pause = PAUSE_FIRST;
                     }
-                    warn!(worker = %self.worker, ?pause, "guardian lost, starting another");
+                    if let Some(times) = trouble.count(Instant::now()) {
+                        warn!(worker = %self.worker, times, "guardian lost, starting another");
+                    }
                 }
-                Err(error) => warn!(worker = %self.worker, ?pause, %error, "no guardian yet"),
+                Err(error) => {
+                    if let Some(times) = trouble.count(Instant::now()) {
+                        warn!(worker = %self.worker, times, %error, "no guardian yet");
+                    }
+                }
             }
             tokio::select! {
                 biased;
@@ -176,6 +184,7 @@ impl Errand {
         command
             .arg(format!("guardian-of-{}", self.worker))
             .env_remove(CREDENTIALS)
+            .env_remove(INBOX_PREFIX)
             .envs(self.env.iter().cloned())
             .env(GUARDIAN, self.worker.as_str())
             // Should this worker be the command of another one, its guardian is not.
@@ -225,5 +234,7 @@ fn environment(connect: &ConnectOptions) -> Vec<(&'static str, OsString)> {
         ("ROTA_PREFIX", connect.prefix.clone().into()),
     ];
     let credentials = connect.creds.iter().map(|file| (CREDENTIALS, file.into()));
-    always.into_iter().chain(credentials).collect()
+    let inbox = connect.inbox_prefix.iter();
+    let inbox = inbox.map(|prefix| (INBOX_PREFIX, prefix.into()));
+    always.into_iter().chain(credentials).chain(inbox).collect()
 }

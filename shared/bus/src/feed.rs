@@ -16,8 +16,9 @@ use crate::subjects::{Subject, Subjects};
 
 /// A submission that its submitter neither passed on nor gave back within this time goes to another.
 pub const FEED_ACK_WAIT: Duration = Duration::from_secs(10);
-/// Submissions that all submitters together may have in hand.
-const IN_HAND_MAX: i64 = 8 * 1024;
+/// No limit to what is in hand of all submitters together: each bounds its own. Messages that were given back for
+/// a while count too, and with a limit those that only a newer Rota can read would hold up all others.
+const IN_HAND_MAX: i64 = -1;
 /// Submissions that one submitter asks for at a time.
 const BATCH: usize = 1_000;
 /// Submissions that can wait here to be read: it asks anew when half of them are read.

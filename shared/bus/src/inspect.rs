@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use rota_wire::{Kind, Lane, Micros};
+use rota_wire::{Kind, Lane, Micros, Span};
 
 use crate::connect::Bus;
 use crate::lanes::lane_of_consumer;
@@ -35,6 +35,12 @@ pub struct StreamState {
     pub last_sequence: u64,
     /// When the oldest message in it was stored; nothing when it is empty.
     pub oldest: Option<Micros>,
+    /// How many messages and bytes it takes; nothing where there is no limit.
+    pub messages_max: Option<u64>,
+    /// See there.
+    pub bytes_max: Option<u64>,
+    /// How long it keeps a message; nothing where that is for ever.
+    pub age_max: Option<Span>,
     /// Servers that keep it.
     pub replicas: usize,
 }
@@ -73,6 +79,11 @@ impl Bus {
                 bytes: info.state.bytes,
                 last_sequence: info.state.last_sequence,
                 oldest: Some(oldest).filter(|_| info.state.messages > 0),
+                messages_max: limit(info.config.max_messages),
+                bytes_max: limit(info.config.max_bytes),
+                age_max: Some(info.config.max_age)
+                    .filter(|age| !age.is_zero())
+                    .map(|age| Span::from_ms(u64::try_from(age.as_millis()).unwrap_or(u64::MAX))),
                 replicas: info.config.num_replicas,
             })
         };
@@ -182,6 +193,11 @@ impl Bus {
             oldest,
         })
     }
+}
+
+/// The server writes -1, or nothing, where there is none.
+fn limit(configured: i64) -> Option<u64> {
+    u64::try_from(configured).ok().filter(|limit| *limit > 0)
 }
 
 fn micros(nanos: i128) -> Micros {

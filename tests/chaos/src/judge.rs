@@ -60,6 +60,9 @@ pub enum Severity {
 pub enum Class {
     /// A confirmed submission without a genuine result.
     Lost,
+    /// A result that Rota had stored and somebody else has written over. On one account the server lets
+    /// whoever may submit do that, so it is told and is no violation.
+    Overwritten,
     /// A confirmed submission without a result that still lies in a stream.
     Unfinished,
     /// More than one result for an id.

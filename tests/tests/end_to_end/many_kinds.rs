@@ -48,7 +48,7 @@ async fn what_waits_of_kinds_whose_workers_have_gone_takes_no_room_from_others()
         "what nobody handles is given back",
         LIMIT,
         async || match rota.lane("sleep", 5).await {
-            Some(lane) => Ok(drop(lane)),
+            Some(_) => Ok(()),
             None => Err("no lane".to_owned()),
         },
     )

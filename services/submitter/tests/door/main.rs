@@ -385,6 +385,24 @@ async fn a_due_message_of_a_newer_rota_stays_until_one_reads_it() -> Result<()> 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_of_a_newer_rota_hold_up_no_others_however_many_they_are() -> Result<()> {
+    const MANY: u64 = 9_000;
+    let world = World::start().await?;
+    let submitter = world.submitter(None);
+    for number in 0..MANY {
+        let id = format!("newer-{number}");
+        let newer = due(&world, &id, "2", &[("Rota-Unheard", "1")]);
+        world.bus.send(newer).await?;
+    }
+    world.until_stored(StreamName::Schedule, MANY).await;
+    fall_due(&world, due(&world, "known", "2", &[])).await?;
+    world.until_stored(StreamName::Ready, 1).await;
+    assert_eq!(world.ready(1).await?.headers.value(ID), Some("known"));
+    assert_eq!(world.state(StreamName::Schedule).await.messages, MANY);
+    submitter.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kinds_beyond_the_limit_are_refused_and_those_that_wait_are_not() -> Result<()> {
     const KINDS: u64 = 12_000;
     const LIMIT: u64 = 1_000;

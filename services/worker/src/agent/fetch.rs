@@ -10,7 +10,7 @@ use rota_bus::Bus;
 use rota_service::chain;
 use rota_wire::dispatch::{Assignment, Input};
 use tokio::time::sleep;
-use tracing::{debug, info};
+use tracing::debug;
 
 use super::AttemptEnd;
 use crate::attempt::control::AttemptControl;
@@ -51,7 +51,6 @@ async fn fetched(assignment: &Assignment, bus: &Bus) -> Result<Bytes, String> {
         let error = match bus.ready_input(seq, task).await {
             Ok(Some(input)) => return Ok(input),
             Ok(None) => {
-                info!(%task, seq, "its message is not in the stream any more");
                 sleep(GONE_PAUSE).await;
                 return Err(format!("message {seq} is not in ROTA_READY any more"));
             }
@@ -59,7 +58,6 @@ async fn fetched(assignment: &Assignment, bus: &Bus) -> Result<Bytes, String> {
         };
         let error = chain(&error).to_string();
         let Some(pause) = pauses.next() else {
-            info!(%task, seq, %error, "input not fetched");
             return Err(format!("the input could not be fetched: {error}"));
         };
         debug!(%task, seq, %error, "input not fetched yet, trying again");

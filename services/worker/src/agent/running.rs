@@ -38,6 +38,7 @@ pub(crate) struct Runner {
     registry: Registry,
     processes: Processes,
     store_trouble: Mutex<Throttle>,
+    fetch_trouble: Mutex<Throttle>,
 }
 
 /// When an attempt ran, and how long, suspensions left out.
@@ -63,6 +64,7 @@ impl Runner {
             registry,
             processes,
             store_trouble: Mutex::default(),
+            fetch_trouble: Mutex::default(),
         }
     }
 
@@ -85,7 +87,10 @@ impl Runner {
         let entry = entry.expect("only kinds of the registry are given a slot");
         let input = match input_of(&assignment, &self.bus, control).await {
             Ok(input) => input,
-            Err(end) => return (Span::default(), end),
+            Err(end) => {
+                self.note_unfetched(&assignment.id, &end);
+                return (Span::default(), end);
+            }
         };
         let started = Micros::now();
         let task = task_of(&assignment, input);
@@ -198,6 +203,17 @@ impl Runner {
                 None
             }
             Err(error) => Some(unstorable(result, &error)),
+        }
+    }
+
+    fn note_unfetched(&self, task: &TaskId, end: &AttemptEnd) {
+        let AttemptEnd::Returned { reason } = end else {
+            return;
+        };
+        let throttle = self.fetch_trouble.lock();
+        let mut throttle = throttle.unwrap_or_else(PoisonError::into_inner);
+        if let Some(times) = throttle.count(Instant::now()) {
+            warn!(%task, times, reason, "handed back without its input");
         }
     }
 

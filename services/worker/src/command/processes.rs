@@ -152,3 +152,75 @@ fn kill(group: Pid) {
     // It can only fail for a group that is gone.
     let _ = kill_process_group(group, Signal::KILL);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::process::{CommandExt, ExitStatusExt};
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+
+    fn sleeper() -> (Child, Pid) {
+        let mut command = Command::new("sleep");
+        let child = command.arg("600").stdin(Stdio::null()).process_group(0);
+        let child = child.spawn().expect("there is a sleep");
+        let group = Pid::from_raw(child.id().cast_signed()).expect("not 0");
+        (child, group)
+    }
+
+    fn killed(mut child: Child) -> bool {
+        child.wait().expect("a child").signal() == Some(9)
+    }
+
+    #[test]
+    fn the_end_kills_all_groups_and_each_that_comes_after_it() {
+        let processes = Processes::default();
+        let end = processes.end_on_drop();
+        let (early, early_group) = sleeper();
+        let (mut gone, gone_group) = sleeper();
+        processes.enter(early_group);
+        processes.enter(gone_group);
+        processes.strike(gone_group);
+        drop(end);
+        assert!(killed(early));
+        assert_eq!(gone.try_wait().unwrap(), None, "it may be another's by now");
+        gone.kill().unwrap();
+        gone.wait().unwrap();
+        let (late, late_group) = sleeper();
+        processes.enter(late_group);
+        assert!(killed(late));
+    }
+
+    #[test]
+    fn a_guardian_is_told_of_what_runs_already_and_of_all_that_follows() {
+        let processes = Processes::default();
+        let group = |id| Pid::from_raw(id).expect("not 0");
+        processes.enter(group(70_001));
+        let (mut theirs, ours) = io::pipe().unwrap();
+        processes.attach(ours);
+        processes.enter(group(70_002));
+        processes.strike(group(70_001));
+        processes.strike(group(70_001));
+        processes.say_goodbye().unwrap();
+        processes.detach();
+        processes.enter(group(70_003));
+        let mut heard = String::new();
+        theirs.read_to_string(&mut heard).unwrap();
+        assert_eq!(heard, "group 70001\ngroup 70002\nover 70001\ngoodbye\n");
+    }
+
+    #[tokio::test]
+    async fn a_guardian_that_does_not_read_holds_up_nobody_and_is_found_out() {
+        let processes = Processes::default();
+        let (theirs, ours) = io::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&ours, true).unwrap();
+        processes.attach(ours);
+        for id in 100_000..110_000 {
+            processes.enter(Pid::from_raw(id).expect("not 0"));
+        }
+        processes.deaf().await;
+        assert!(processes.say_goodbye().is_err());
+        drop(theirs);
+    }
+}

@@ -13,7 +13,7 @@ const FIRST_PAUSE_MAX: Duration = Duration::from_millis(20);
 /// The longest pause before the second; it doubles with each.
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 /// And no pause is longer.
-const PAUSE_LIMIT: Duration = Duration::from_millis(800);
+const PAUSE_LIMIT: Duration = Duration::from_millis(200);
 
 /// The state of the connection. Whoever keeps state that rests on an unbroken connection starts anew
 /// when `breaks` changes.

@@ -60,7 +60,8 @@ pub enum LaneEvent {
         /// Why.
         end: PullEnd,
     },
-    /// The lane's consumer is gone; it must be opened again.
+    /// The lane must be opened again: its consumer is gone, or another server answers for it, and what was on
+    /// its way there and from there may be lost.
     Gone {
         /// Which lane.
         lane: Lane,
@@ -72,7 +73,7 @@ pub enum LaneEvent {
 pub enum PullEnd {
     /// There was nothing left in the lane.
     Nothing,
-    /// The server changed, or it was not heard of: there may be more, and what was on its way may be lost.
+    /// The server cannot serve the lane now, or was not heard of: there may be more.
     Cut,
 }
 

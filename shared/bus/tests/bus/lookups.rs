@@ -30,7 +30,7 @@ pub(crate) fn result(text: &str) -> TaskResult {
 async fn many_tasks_are_looked_up_in_order() {
     let world = World::start().await;
     // Bodies that are more than one answer may bring.
-    let body = Bytes::from(vec![b'x'; 60 * 1024]);
+    let body = Bytes::from(vec![b'x'; 120 * 1024]);
     let mut expected = Vec::new();
     let mut storing = Vec::new();
     for number in 0..500_u32 {

@@ -1,5 +1,6 @@
 //! The bus against a real server: what its own parts promise, without any service.
 
+mod cluster;
 mod lanes;
 mod leases;
 mod listeners;

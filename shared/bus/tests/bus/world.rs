@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use rota_bus::{Bus, BusOptions, Expect, LaneEvent, LaneReader, Message, Prefix, StreamOptions};
+use rota_bus::{
+    Bus, BusOptions, Expect, LaneEvent, LaneReader, Message, Prefix, StoreError, StreamOptions,
+};
 use rota_local::{NatsServer, ServerOptions};
 use rota_wire::task::Recheck;
 use rota_wire::{Kind, Lane, Micros, Priority, TaskId, TaskOptions, TaskSpec};
@@ -46,13 +48,7 @@ impl World {
 
     /// Puts a task into its lane; gives its sequence.
     pub(crate) async fn put(&self, lane: &Lane, id: &str, input: Bytes) -> u64 {
-        let message = Message {
-            subject: self.bus.subjects().ready(lane),
-            headers: task(lane, id).to_headers(),
-            payload: input,
-        };
-        let stored = self.bus.store_now(message, Expect::Nothing).await;
-        stored.expect("it is stored").seq()
+        put(&self.bus, lane, id, input).await.expect("it is stored")
     }
 
     /// Opens a lane and has a reader read it.
@@ -62,15 +58,30 @@ impl World {
     }
 }
 
+/// Puts a task into its lane; gives its sequence.
+pub(crate) async fn put(bus: &Bus, lane: &Lane, id: &str, input: Bytes) -> Result<u64, StoreError> {
+    let message = Message {
+        subject: bus.subjects().ready(lane),
+        headers: task(lane, id).to_headers(),
+        payload: input,
+    };
+    let stored = bus.store_now(message, Expect::Nothing).await?;
+    Ok(stored.seq())
+}
+
 pub(crate) async fn connect(server: &NatsServer, inbox_prefix: Option<&str>) -> Bus {
-    let options = BusOptions {
+    let connected = Bus::connect(options(server, inbox_prefix)).await;
+    connected.expect("a connection")
+}
+
+pub(crate) fn options(server: &NatsServer, inbox_prefix: Option<&str>) -> BusOptions {
+    BusOptions {
         servers: server.url(),
         credentials: None,
         name: "test".to_owned(),
         prefix: Prefix::default(),
         inbox_prefix: inbox_prefix.map(str::to_owned),
-    };
-    Bus::connect(options).await.expect("a connection")
+    }
 }
 
 pub(crate) fn lane(kind: &str) -> Lane {

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::explain::killed_between;
-use super::{Class, Verdict};
+use super::{Class, Severity, Verdict};
 use crate::facts::{Execution, Genuine, History, StoredResult, Task};
-use crate::job::Then;
+use crate::job::{Ending, Then};
 use crate::ledger::Outcome;
 
 /// Workers that a task must have taken down to be poison, and how many of them while it ran there.
@@ -56,6 +56,11 @@ fn judge_task(
     let Some((result, said)) = newest.and_then(|result| Some((result, result.genuine.as_ref()?)))
     else {
         let (executed, lies_in) = (ran.len(), history.lies_in(id));
+        if lies_in.is_none() && was_overwritten(stored, ran) {
+            let what = "a forged message came after its last attempt had ended, over its result";
+            verdict.note(Severity::Warning, Class::Overwritten, Some(id), what);
+            return;
+        }
         let (class, what) = match lies_in {
             Some(stream) => (Class::Unfinished, format!("it still lies in {stream}")),
             None if forged => (
@@ -102,6 +107,17 @@ fn is_damaged(history: &History, ran: &Execution) -> bool {
         .get(&ran.worker)
         .and_then(|life| life.killed());
     killed.is_none_or(|killed| killed > at)
+}
+
+/// Whether what somebody else wrote came when the task had done its work.
+fn was_overwritten(stored: &[&StoredResult], ran: &[&Execution]) -> bool {
+    let forged = stored.iter().filter(|result| result.genuine.is_none());
+    let first = forged.map(|result| result.at).min();
+    let done = ran.iter().filter_map(|ran| match ran.end {
+        Some((at, Outcome::Ended(Ending::Done | Ending::Died))) => Some(at),
+        _ => None,
+    });
+    matches!((first, done.min()), (Some(forged), Some(done)) if done <= forged)
 }
 
 fn judge_outcome(

@@ -22,8 +22,10 @@ fn judge_streams(history: &History, verdict: &mut Verdict) {
             None => verdict.find(Class::Left, None, format!("{stream} does not answer")),
             Some(0) => {}
             Some(count) => {
-                let what = format!("{count} messages are left in {stream}");
-                verdict.find(Class::Left, None, what);
+                let ids: Vec<&str> = left.ids.iter().map(String::as_str).take(TOLD_MAX).collect();
+                let what = format!("{count} messages are left in {stream}: {}", ids.join(" "));
+                // The timeline of one of them says what the others' would.
+                verdict.find(Class::Left, ids.first().copied(), what);
             }
         }
         if left.unacked > 0 {

@@ -247,6 +247,10 @@ fn a_forged_message_is_no_result() {
     assert_eq!(scene.classes(), [Class::Lost]);
     scene.result("t", "completed", 1, 160);
     assert_eq!(scene.classes(), [], "overwritten by the genuine one");
+    scene.0.results.clear();
+    scene.store("t", None, 50_000);
+    scene.0.results[0].genuine = None;
+    assert_eq!(scene.classes(), [], "it came when all was done");
 }
 
 #[test]

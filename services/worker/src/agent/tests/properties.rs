@@ -110,19 +110,7 @@ impl World {
                 self.bench.tell(Event::Assigned(frame));
                 self.bench.end_turn();
             }
-            Step::End { nth, how } if nth < self.running.len() => {
-                let attempt = self.running.remove(nth).attempt;
-                self.still.remove(&attempt);
-                let end = match how {
-                    0 => AttemptEnd::Stopped,
-                    1 => AttemptEnd::Ended(Ending::Stored),
-                    2 => AttemptEnd::Unfit {
-                        reason: "gone".to_owned(),
-                    },
-                    _ => failed(),
-                };
-                self.bench.end(attempt, end);
-            }
+            Step::End { nth, how } if nth < self.running.len() => self.end(nth, how),
             Step::End { .. } => {}
             Step::Looked { fit } => {
                 if let Some(kind) = self.asked.pop() {
@@ -143,6 +131,20 @@ impl World {
             }
         }
         self.look();
+    }
+
+    fn end(&mut self, nth: usize, how: u8) {
+        let attempt = self.running.remove(nth).attempt;
+        self.still.remove(&attempt);
+        let reason = || "gone".to_owned();
+        let end = match how {
+            0 => AttemptEnd::Stopped,
+            1 => AttemptEnd::Ended(Ending::Stored),
+            2 => AttemptEnd::Unfit { reason: reason() },
+            3 => AttemptEnd::Returned { reason: reason() },
+            _ => failed(),
+        };
+        self.bench.end(attempt, end);
     }
 
     /// What must hold after each step.

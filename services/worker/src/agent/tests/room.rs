@@ -104,7 +104,7 @@ fn what_runs_is_named_before_what_has_ended() {
     );
     let ended = listed.iter().filter(|held| held.stage == Stage::Ended);
     let ended_named = ended.filter(|held| held.task.is_some()).count();
-    let running_unnamed = stages.iter().any(|stage| *stage == Stage::Running);
+    let running_unnamed = stages.contains(&Stage::Running);
     assert!(ended_named == 0 || !running_unnamed);
 }
 

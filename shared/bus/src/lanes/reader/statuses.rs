@@ -5,8 +5,12 @@
 //! | 404, 408 Request Timeout | there was nothing left |
 //! | 409 Batch Completed | all has come |
 //! | 409 Message Size Exceeds MaxBytes | the next message needs another pull |
-//! | 409 Consumer Deleted | the lane is to be opened again |
-//! | 503, 409 Leadership Change, anything else | nothing is known: it is cut |
+//! | 409 Consumer Deleted, 409 Leadership Change | the lane is to be opened again |
+//! | 503 | nobody answers for it: it is to be opened again, once it can be |
+//! | anything else | nothing is known: it is cut |
+//!
+//! When another server begins to answer for a lane, what the old one had on its way is lost: deliveries, which
+//! nobody would miss for a day, and acks. Opened again, the lane hands out all that is not acked once more.
 
 use std::time::Duration;
 
@@ -67,7 +71,10 @@ impl LaneReader {
             }
             Meaning::Exhausted => self.exhausted(index, number, left(message).unwrap_or_default()),
             Meaning::Deleted => self.gone(index),
-            Meaning::Changed => self.cut(index),
+            Meaning::Changed => {
+                self.cut(index);
+                self.gone(index);
+            }
             Meaning::OutOfOrder => {
                 self.cut(index);
                 self.rest(index, REST);
@@ -108,7 +115,7 @@ impl LaneReader {
         }
     }
 
-    /// A lane's consumer is not there any more.
+    /// A lane's consumer is not there any more, or not where it was.
     pub(super) fn gone(&mut self, index: usize) {
         if let Some(open) = self.open.get(&index) {
             let lane = open.lane.clone();
@@ -124,6 +131,7 @@ impl LaneReader {
         if let Some(&index) = lane.and_then(|lane| self.lanes.get(&lane)) {
             debug!(consumer, "a lane has a new leader among the servers");
             self.cut(index);
+            self.gone(index);
         }
     }
 

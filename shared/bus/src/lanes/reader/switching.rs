@@ -112,8 +112,8 @@ impl LaneReader {
                     open.checking = false;
                 }
                 match found {
-                    Ok(true) => {}
-                    Ok(false) => self.gone(index),
+                    // It is there, and nobody answered for it a moment ago.
+                    Ok(true | false) => self.gone(index),
                     Err(error) => debug!(error, "a lane's consumer is not known to be there"),
                 }
             }
