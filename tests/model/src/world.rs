@@ -116,7 +116,10 @@ impl World {
             latency_ms: self.scenario.weather.latency_ms,
             ..Weather::default()
         });
-        while submitting.join_next().await.is_some() {}
+        while !submitting.is_empty() {
+            self.wait_until(Instant::now() + LOOK_EVERY).await;
+            while submitting.try_join_next().is_some() {}
+        }
         self.wait_for_calm().await;
         self.look_at_processes();
     }
