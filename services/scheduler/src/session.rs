@@ -125,9 +125,9 @@ impl Session {
         }
     }
 
-    /// The workers that are there, and what was learned, for the next term.
+    /// The workers to be expected, and what was learned, for the next term.
     pub(crate) fn into_known(self) -> (BTreeSet<WorkerId>, LeaderMemory) {
-        (self.core.workers().cloned().collect(), self.core.memory())
+        (self.core.roll().cloned().collect(), self.core.memory())
     }
 
     /// Schedules until the connection is interrupted or something fails.

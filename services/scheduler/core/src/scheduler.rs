@@ -253,6 +253,12 @@ impl Scheduler {
         known
     }
 
+    /// Whom the next leader is to expect: the workers that are there, and those whose answer to our own roll call
+    /// is still awaited. A term may be over before anybody could answer.
+    pub fn roll(&self) -> impl Iterator<Item = &WorkerId> {
+        self.workers().chain(self.recovery.awaited())
+    }
+
     /// What it has learned, for the leader after it.
     #[must_use]
     pub fn memory(&self) -> LeaderMemory {
