@@ -17,6 +17,10 @@ use crate::limit::Cause;
 
 /// A connection.
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one for each connection, and the first is the usual"
+)]
 pub(crate) enum Client {
     /// To a server, or a cluster of them.
     Nats {

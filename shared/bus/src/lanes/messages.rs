@@ -95,10 +95,7 @@ impl Bus {
             Ok(Ok(())) => Ok(()),
             failed => {
                 let subject = Subject::raw(handle.0.to_string());
-                sending(subject, async {
-                    failed.map_err(Cause::from)?.map_err(Cause::from)
-                })
-                .await
+                sending(subject, async { failed.map_err(Cause::from)? }).await
             }
         }
     }
