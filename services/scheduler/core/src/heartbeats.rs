@@ -40,6 +40,8 @@ impl Scheduler {
         let key = match self.fleet.key(&heartbeat.worker) {
             Some(key) => key,
             None if heartbeat.state == WorkerState::Gone => {
+                // It has lived to say so, whatever was thought of it.
+                self.forgive(&heartbeat.worker);
                 self.fleet.say_goodbye(heartbeat);
                 return;
             }
@@ -205,7 +207,7 @@ impl Scheduler {
         if let Some(task) = &claim.task {
             self.want_recovered(&task.lane, actions);
         }
-        let over = self.is_over(claim.task.as_ref());
+        let over = self.is_over(seq, claim.task.as_ref());
         if let Some(loser) = self.recovery.claims.add(seq, claim) {
             self.drop_claim(loser);
         }
@@ -216,11 +218,15 @@ impl Scheduler {
 
     /// Whether a delivery that is not in memory can only be over: all that was un-acked in its lane has come,
     /// or in all lanes if its own is not known.
-    pub(crate) fn is_over(&self, task: Option<&HeldTask>) -> bool {
+    pub(crate) fn is_over(&self, seq: u64, task: Option<&HeldTask>) -> bool {
         match task {
-            Some(task) => self.lanes.recovered(&task.lane),
-            None => self.recovery.lanes_listed && self.lanes.all_recovered(),
+            Some(task) => self.lanes.is_past(&task.lane, seq),
+            None => self.all_recovered(),
         }
+    }
+
+    fn all_recovered(&self) -> bool {
+        self.recovery.lanes_listed && self.lanes.all_recovered()
     }
 
     /// A worker that has seen our last order and does otherwise is told again: part of a frame may have
@@ -421,15 +427,13 @@ impl Scheduler {
         let recovered = self.lanes.take_recovered();
         if !self.recovery.claims.is_empty() {
             for lane in recovered {
-                if self.lanes.recovered(&lane) {
-                    self.drop_claims(Some(&lane));
-                }
+                self.drop_claims(Some(&lane));
             }
-            if self.is_over(None) {
+            if self.all_recovered() {
                 self.drop_claims(None);
             }
         }
-        let done = self.recovery.is_over() && self.is_over(None);
+        let done = self.recovery.is_over() && self.all_recovered();
         if !self.recovery.complete && done {
             self.recovery.complete = true;
             let (term, adopted) = (self.term, self.recovery.adopted);
@@ -440,7 +444,9 @@ impl Scheduler {
     fn drop_claims(&mut self, lane: Option<&Lane>) {
         for seq in self.recovery.claims.of(lane) {
             // One that is given back comes again, and is adopted then.
-            if self.tasks.get(seq).is_none()
+            let over = lane.is_none_or(|lane| self.lanes.is_past(lane, seq));
+            if over
+                && self.tasks.get(seq).is_none()
                 && let Some(claim) = self.recovery.claims.remove(seq)
             {
                 self.drop_claim(claim);
@@ -451,7 +457,7 @@ impl Scheduler {
     /// Nothing was heard for so long, whoever spoke.
     pub(crate) fn deaf(&mut self, span: Span) {
         self.fleet.extend_deadlines(span);
-        self.recovery.extend(span);
+        self.recovery.extend(span, self.now);
     }
 
     /// A frame found nobody. What was new in it goes elsewhere; what the worker had it may still have, for it

@@ -14,7 +14,7 @@ use rota_wire::{LeaderMemory, Micros, Term, WorkerId};
 use crate::action::Action;
 use crate::allocation::Allocator;
 use crate::estimates::Estimates;
-use crate::event::{Event, PullEnd};
+use crate::event::Event;
 use crate::fleet::{Fleet, Indexes, WorkerKey};
 use crate::lanes::{Known, Lanes};
 use crate::losses::Losses;
@@ -175,8 +175,7 @@ impl Scheduler {
                 self.lanes.came(&lane, delivery, pending, Known::No, now);
             }
             Event::PullEnded { lane, unused, end } => {
-                self.lanes
-                    .pull_ended(&lane, unused, end == PullEnd::Nothing);
+                self.pull_ended(&lane, unused, end);
             }
             Event::Heartbeat(heartbeat) => self.heartbeat(now, &heartbeat, actions),
             Event::Reported { worker, outcome } => self.reported(&worker, *outcome, actions),
