@@ -141,6 +141,11 @@ impl Scheduler {
         if !options.demand.is_none() {
             self.fleet.want_rooms();
         }
+        if !options.requires.is_empty() {
+            for (worker, class) in self.fleet.want_labels(&options.requires) {
+                self.runners.reclass(worker, class);
+            }
+        }
         if task.past == Past::Left
             && let Some(until) = self.recovery.hold_until(task.came_at, self.now)
         {
@@ -258,6 +263,7 @@ impl Scheduler {
                 self.unbind(seq);
                 self.suspects.remove(&seq);
                 self.let_go(seq);
+                self.unreserve(seq);
             }
             TaskState::LookingUp => {}
             TaskState::Held(_) | TaskState::Settling(_) | TaskState::Returning => return,

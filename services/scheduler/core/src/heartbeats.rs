@@ -58,13 +58,21 @@ impl Scheduler {
             .fleet
             .get(key)
             .map(|worker| (worker.class, worker.resources));
+        let relabelled = self
+            .fleet
+            .get(key)
+            .is_some_and(|worker| !worker.carries_just(&heartbeat.labels));
         self.fleet.heard(key, heartbeat, deadline);
         if let Some(worker) = self.fleet.get(key) {
-            let changed = before != Some((worker.class, worker.resources));
+            let changed = relabelled || before != Some((worker.class, worker.resources));
             self.runners.reclass(key, worker.class);
             // What was bound to it may never run there now.
-            if changed || !worker.takes_tasks() {
+            let takes = worker.takes_tasks();
+            if changed || !takes {
                 self.unbind_all(key);
+            }
+            if !takes {
+                self.unreserve_worker(key);
             }
         }
         self.compare_holdings(key, heartbeat, actions);
@@ -220,9 +228,15 @@ impl Scheduler {
     /// or in all lanes if its own is not known.
     pub(crate) fn is_over(&self, seq: u64, task: Option<&HeldTask>) -> bool {
         match task {
-            Some(task) => self.lanes.is_past(&task.lane, seq),
+            Some(task) => self.is_past(&task.lane, seq),
             None => self.all_recovered(),
         }
+    }
+
+    /// What nobody can take is not pulled, so it is not waited for either.
+    fn is_past(&self, lane: &Lane, seq: u64) -> bool {
+        let pulled = self.fleet.is_served(&lane.kind);
+        self.lanes.is_past(lane, seq) || (self.lanes.recovered(lane) && !pulled)
     }
 
     fn all_recovered(&self) -> bool {
@@ -373,6 +387,7 @@ impl Scheduler {
         for seq in held {
             self.redeliver(key, seq, cause, actions);
         }
+        self.unreserve_worker(key);
         self.unbind_all(key);
         self.runners.forget(key);
         for seq in self.recovery.claims.by(key) {
@@ -444,7 +459,7 @@ impl Scheduler {
     fn drop_claims(&mut self, lane: Option<&Lane>) {
         for seq in self.recovery.claims.of(lane) {
             // One that is given back comes again, and is adopted then.
-            let over = lane.is_none_or(|lane| self.lanes.is_past(lane, seq));
+            let over = lane.is_none_or(|lane| self.is_past(lane, seq));
             if over
                 && self.tasks.get(seq).is_none()
                 && let Some(claim) = self.recovery.claims.remove(seq)
@@ -467,6 +482,7 @@ impl Scheduler {
             return;
         };
         self.fleet.mute(key);
+        self.unreserve_worker(key);
         self.unbind_all(key);
         let held = self.fleet.get(key).into_iter();
         let held = held.flat_map(|worker| worker.held().iter().copied());

@@ -240,7 +240,7 @@ impl Lanes {
         let book = self.books.get(lane).filter(|_| self.recovered(lane));
         book.is_some_and(|book| {
             let passed = seq <= book.delivered_to.max(book.newest);
-            passed || book.drained || book.unserved_since.is_some()
+            passed || book.drained
         })
     }
 

@@ -209,7 +209,6 @@ impl Scheduler {
                 && let Some(book) = self.lanes.get_mut(&lane)
             {
                 book.consumer = Consumer::Closing;
-                book.owed = 0;
                 actions.push(Action::CloseLane { lane });
             }
         }

@@ -116,8 +116,10 @@ impl Runners {
         for (group, turns) in &on_worker.groups {
             moved.extend(turns.iter().map(|(turn, seq)| (group.clone(), *turn, *seq)));
         }
+        for (group, turn, seq) in &moved {
+            self.remove(worker, group, *turn, *seq);
+        }
         for (group, turn, seq) in moved {
-            self.remove(worker, &group, turn, seq);
             self.insert(worker, class, group, turn, seq);
         }
     }
@@ -285,7 +287,13 @@ impl Scheduler {
         let running = self.tasks.get(victim)?;
         let policy = self.policy(&next.spec.kind);
         let at = makes_room(&policy, &running.running()?, &next.waiting(), self.now)?;
-        let fits = self.fits_after(self.fleet.get(worker)?, running, next);
+        let found = self.fleet.get(worker)?;
+        let requires = &next.spec.options.requires;
+        if !next.is_suspended() && self.fleet.lacks(found, requires).is_some() {
+            return None;
+        }
+        let theirs = found.kept_for.is_none_or(|kept| kept == next.delivery.seq);
+        let fits = (theirs || next.is_suspended()) && self.fits_after(found, running, next);
         fits.then_some(Swap {
             at,
             worker,

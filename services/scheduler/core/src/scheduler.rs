@@ -24,6 +24,7 @@ use crate::policy::{Allocation, Binding};
 use crate::preemption::Runners;
 use crate::queue::Queue;
 use crate::recovery::Recovery;
+use crate::reservation::Reservations;
 use crate::tasks::Tasks;
 use crate::unserved::Unserved;
 
@@ -52,6 +53,7 @@ pub struct Scheduler {
     pub(crate) refused: BTreeSet<WorkerId>,
     pub(crate) fleet: Fleet,
     pub(crate) lanes: Lanes,
+    pub(crate) reservations: Reservations,
     pub(crate) rounds: Rounds,
     pub(crate) unserved: Unserved,
     pub(crate) recovery: Recovery,
@@ -131,6 +133,7 @@ impl Scheduler {
             refused: BTreeSet::new(),
             fleet,
             lanes: Lanes::default(),
+            reservations: Reservations::new(now),
             rounds: Rounds::new(now),
             unserved: Unserved::default(),
             recovery: Recovery::new(now, roll_call, expected),
@@ -216,7 +219,8 @@ impl Scheduler {
         let silent = self.fleet.next_deadline().map(|(at, _)| at);
         let again = self.again.first().map(|(at, _)| *at);
         let (unserved, room) = (self.unserved.next(), self.runners.next_deadline());
-        [recovery, silent, again, unserved, room]
+        let reservation = self.next_reservation();
+        [recovery, silent, again, unserved, room, reservation]
             .into_iter()
             .flatten()
             .fold(self.next_count.min(self.next_round()), Micros::min)

@@ -28,6 +28,7 @@ pub(crate) struct Judge {
     pub(crate) blame: Blame,
     /// What was delivered and is not acked.
     known: BTreeMap<u64, Known>,
+    acked: BTreeSet<u64>,
     /// What was assigned and not taken back. Adopted deliveries are not here, until they are suspended or
     /// resumed.
     assigned: BTreeMap<u64, Attempt>,
@@ -111,6 +112,7 @@ impl Judge {
             left_to: BTreeMap::new(),
             blame: Blame::default(),
             known: BTreeMap::new(),
+            acked: BTreeSet::new(),
             assigned: BTreeMap::new(),
             heard: BTreeMap::new(),
             frames: BTreeMap::new(),
@@ -254,8 +256,8 @@ impl Judge {
                 })
             }
             Action::Probe { worker } => {
-                let there = self.heard.contains_key(worker);
-                rule(there || self.blame.is_blamed(worker), || {
+                self.seen.probed += 1;
+                rule(self.blame.is_blamed(worker), || {
                     format!("{worker} is looked for")
                 })
             }
@@ -280,6 +282,7 @@ impl Judge {
     }
 
     fn hear(&mut self, told: &Told) {
+        self.seen.reserved += u32::from(matches!(told, Told::Reserved { .. }));
         if let Told::Redelivered {
             task,
             worker,
@@ -292,6 +295,11 @@ impl Judge {
     }
 
     fn ack(&mut self, seq: u64, stored: &Stored) -> Verdict {
+        // It came again before its ack was carried out.
+        if !self.known.contains_key(&seq) && self.acked.contains(&seq) {
+            return Ok(());
+        }
+        self.acked.insert(seq);
         let spec = self.must_know(seq)?;
         let (id, attempt) = (spec.id.clone(), spec.attempt);
         let others = self.known.iter().filter(|(other, known)| {

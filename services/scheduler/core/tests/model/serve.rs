@@ -149,6 +149,8 @@ impl World {
             return Skipped;
         };
         let seq = those[index];
+        // What is given back and not there any more keeps its place for a while.
+        self.astray = true;
         self.purged
             .extend(stream.spec(seq).map(|spec| spec.id.clone()));
         stream.remove(seq);
