@@ -46,11 +46,12 @@ impl Scheduler {
             delivery,
             input_bytes,
             past,
-            came_at: self.now,
+            waits_since: self.now,
             last_worker: None,
             expected: None,
             ran: 0,
             came: 0,
+            undisturbed: false,
             place: None,
             bound: None,
             note: None,
@@ -69,7 +70,7 @@ impl Scheduler {
         };
         task.delivery = delivery;
         task.input_bytes = input_bytes;
-        task.came_at = self.now;
+        task.waits_since = self.now;
         if matches!(task.state, TaskState::Returning) {
             // It has been ours, whatever it was before: we know who had it.
             task.past = Past::Ours;
@@ -147,7 +148,7 @@ impl Scheduler {
             }
         }
         if task.past == Past::Left
-            && let Some(until) = self.recovery.hold_until(task.came_at, self.now)
+            && let Some(until) = self.recovery.hold_until(task.waits_since, self.now)
         {
             if let Some(book) = self.lanes.get_mut(&task.lane) {
                 book.held_back += 1;
@@ -263,7 +264,6 @@ impl Scheduler {
                 self.unbind(seq);
                 self.suspects.remove(&seq);
                 self.let_go(seq);
-                self.unreserve(seq);
             }
             TaskState::LookingUp => {}
             TaskState::Held(_) | TaskState::Settling(_) | TaskState::Returning => return,
@@ -284,6 +284,7 @@ impl Scheduler {
         task.state = TaskState::Returning;
         // Whoever has it next begins from nothing.
         task.ran = 0;
+        task.undisturbed = false;
         task.note = None;
         self.lanes.gave_back(&task.lane);
         if !self.fleet.is_served(&task.spec.kind) {

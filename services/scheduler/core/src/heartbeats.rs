@@ -20,7 +20,7 @@ const SLOTS_MAX: u32 = 65_536;
 /// Workers of which it is remembered that they were refused.
 const REFUSED_MAX: usize = 1_000;
 /// Heartbeats of a worker that has died may still be under way for so long.
-const DEAD_FOR: Span = Span::from_secs(5);
+pub(crate) const DEAD_FOR: Span = Span::from_secs(5);
 
 impl Scheduler {
     pub(crate) fn heartbeat(

@@ -292,8 +292,7 @@ impl Scheduler {
         if !next.is_suspended() && self.fleet.lacks(found, requires).is_some() {
             return None;
         }
-        let theirs = found.kept_for.is_none_or(|kept| kept == next.delivery.seq);
-        let fits = (theirs || next.is_suspended()) && self.fits_after(found, running, next);
+        let fits = self.may_swap_in(found, next) && self.fits_after(found, running, next);
         fits.then_some(Swap {
             at,
             worker,
@@ -341,6 +340,7 @@ impl Scheduler {
         if let Some(task) = self.tasks.get_mut(seq) {
             self.fleet.suspend(hold.worker, task.part());
             let course = Course::Suspended;
+            task.waits_since = self.now;
             task.state = TaskState::Held(Hold {
                 ordered,
                 course,

@@ -14,7 +14,8 @@
 //! ```
 //!
 //! An attempt that is suspended on the worker may always go on: it holds memory that X may need. What is not known
-//! to end in time runs only where it fits beside.
+//! to end in time runs only where it fits beside. Where the order suspends attempts, X may be one that is suspended
+//! and does not get its cores back; and once a worker was kept for a task, that is not suspended again.
 //!
 //! What must hold: a worker is kept for one task at most and a task has one worker at most; and at most
 //! [`RESERVATIONS_MAX`] workers are, and no more than a quarter of all but one.
@@ -105,10 +106,9 @@ impl Scheduler {
             let next = places.iter().find(|(_, seq)| !self.has_reservation(*seq));
             let task = next.and_then(|(_, seq)| self.tasks.get(*seq));
             if let Some(task) = task
-                && !task.is_suspended()
-                && task.came_at.plus(after) <= now
+                && task.waits_since.plus(after) <= now
             {
-                overdue.push((task.came_at, task.delivery.seq));
+                overdue.push((task.waits_since, task.delivery.seq));
             }
         }
         overdue.sort_unstable();
@@ -123,7 +123,11 @@ impl Scheduler {
         let Some(task) = self.tasks.get(seq) else {
             return;
         };
-        let found = match task.bound {
+        let its_own = match task.state {
+            TaskState::Held(hold) => Some(hold.worker),
+            _ => task.bound,
+        };
+        let found = match its_own {
             Some(worker) => self.may_be_kept(worker, task).then_some(worker),
             None => self.soonest(task),
         };
@@ -214,10 +218,20 @@ impl Scheduler {
         for (seq, key) in all {
             let pair = self.tasks.get(seq).zip(self.fleet.get(key));
             if pair.is_some_and(|(task, worker)| self.has_room(worker, task)) {
-                self.note(seq, By::Reservation, key, Seats::Any);
-                self.place(seq, key, actions);
+                self.begin_reserved(seq, key, actions);
             }
         }
+    }
+
+    fn begin_reserved(&mut self, seq: u64, key: WorkerKey, actions: &mut Vec<Action>) {
+        let Some(task) = self.tasks.get_mut(seq) else {
+            return;
+        };
+        task.undisturbed = true;
+        if !task.is_suspended() {
+            self.note(seq, By::Reservation, key, Seats::Any);
+        }
+        self.begin(seq, key, actions);
     }
 
     /// Starts what does not put off those for whom workers are kept.
@@ -285,14 +299,21 @@ impl Scheduler {
 
     /// Whether a task may run on a worker without putting off the one for which that is kept.
     pub(crate) fn may_fill(&self, worker: &Worker, task: &Task) -> bool {
-        let Some(kept_for) = worker.kept_for else {
+        let Some(reserved) = worker.kept_for.and_then(|seq| self.tasks.get(seq)) else {
             return true;
         };
-        if kept_for == task.delivery.seq || task.is_suspended() {
-            return true;
-        }
-        let reserved = self.tasks.get(kept_for);
-        reserved.is_none_or(|reserved| self.gap(worker, reserved).takes(task, self.now))
+        let its_own = reserved.delivery.seq == task.delivery.seq;
+        its_own
+            || goes_on_before(task, reserved)
+            || self.gap(worker, reserved).takes(task, self.now)
+    }
+
+    /// Whether a task may take the slot of another on a worker that may be kept for one.
+    pub(crate) fn may_swap_in(&self, worker: &Worker, task: &Task) -> bool {
+        let reserved = worker.kept_for.and_then(|seq| self.tasks.get(seq));
+        reserved.is_none_or(|reserved| {
+            reserved.delivery.seq == task.delivery.seq || goes_on_before(task, reserved)
+        })
     }
 
     /// The worker that is kept for a task, by name, and when it is expected to have room.
@@ -306,7 +327,8 @@ impl Scheduler {
         for (seq, key) in self.reservations.iter() {
             let kept_for = self.fleet.get(key).and_then(|worker| worker.kept_for);
             let task = self.tasks.get(seq).map(|task| &task.state);
-            let waits = matches!(task, Some(TaskState::Ready));
+            let suspended = self.tasks.get(seq).is_some_and(Task::is_suspended);
+            let waits = suspended || matches!(task, Some(TaskState::Ready));
             if kept_for != Some(seq) || !waits {
                 return Err(format!(
                     "a worker is kept for {seq}, which waits: {waits}; kept for {kept_for:?}"
@@ -324,6 +346,12 @@ impl Scheduler {
             Err(format!("{kept} workers are kept for {reserved} tasks"))
         }
     }
+}
+
+/// Whether an attempt that is suspended may go on before another begins for which its worker is kept: it has
+/// memory which the other may need. One that is suspended itself needs none.
+const fn goes_on_before(task: &Task, reserved: &Task) -> bool {
+    task.is_suspended() && !reserved.is_suspended()
 }
 
 #[cfg(test)]

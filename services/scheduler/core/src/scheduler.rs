@@ -16,6 +16,7 @@ use crate::allocation::Allocator;
 use crate::estimates::Estimates;
 use crate::event::Event;
 use crate::fleet::{Fleet, Indexes, WorkerKey};
+use crate::heartbeats::DEAD_FOR;
 use crate::lanes::{Known, Lanes};
 use crate::losses::Losses;
 use crate::opening::Rounds;
@@ -106,13 +107,19 @@ impl Scheduler {
             rooms: false,
             clear: false,
         };
-        let fleet = Fleet::new(options.load_view, indexes);
+        let mut fleet = Fleet::new(options.load_view, indexes);
         let (mut estimates, mut losses) = (Estimates::default(), Losses::default());
         if let Some(LeaderMemory {
             durations,
             losses: lost,
         }) = memory
         {
+            // A heartbeat of one who has died may still be under way.
+            for worker in lost.iter().flat_map(|task| &task.workers) {
+                if worker.ended {
+                    fleet.say_dead(&worker.worker, now.plus(DEAD_FOR));
+                }
+            }
             estimates.recall(durations);
             losses.recall(lost);
         }

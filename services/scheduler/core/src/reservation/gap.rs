@@ -28,7 +28,7 @@ impl Scheduler {
     /// The gap before a task on a worker.
     pub(crate) fn gap(&self, worker: &Worker, reserved: &Task) -> Gap {
         let kind = &reserved.spec.kind;
-        let (demand, limit) = (reserved.spec.options.demand, self.fleet.limit(worker, kind));
+        let (demand, limit) = (reserved.needed(), self.fleet.limit(worker, kind));
         let (mut freed, mut slots, mut used) =
             (Resources::NONE, worker.free_slots(), worker.used(kind));
         let mut at = self.now.0;
@@ -87,11 +87,14 @@ impl Scheduler {
 impl Gap {
     /// Whether a task may begin now: it ends before, or there is room for it beside.
     pub(crate) fn takes(&self, task: &Task, now: Micros) -> bool {
-        let ends = task.expected.map(|expected| now.0.saturating_add(expected));
+        let left = task
+            .expected
+            .map(|expected| expected.saturating_sub(task.ran));
+        let ends = left.map(|left| now.0.saturating_add(left));
         let before = self
             .start
             .zip(ends)
             .is_some_and(|(start, end)| end <= start.0);
-        before || (self.spare_slots > 0 && task.spec.options.demand.fits(self.spare))
+        before || (self.spare_slots > 0 && task.needed().fits(self.spare))
     }
 }

@@ -29,6 +29,7 @@ pub(crate) struct Judge {
     /// What was delivered and is not acked.
     known: BTreeMap<u64, Known>,
     acked: BTreeSet<u64>,
+    condemned: BTreeSet<u64>,
     /// What was assigned and not taken back. Adopted deliveries are not here, until they are suspended or
     /// resumed.
     assigned: BTreeMap<u64, Attempt>,
@@ -113,6 +114,7 @@ impl Judge {
             blame: Blame::default(),
             known: BTreeMap::new(),
             acked: BTreeSet::new(),
+            condemned: BTreeSet::new(),
             assigned: BTreeMap::new(),
             heard: BTreeMap::new(),
             frames: BTreeMap::new(),
@@ -251,7 +253,9 @@ impl Judge {
                 let id = self.must_know(*seq)?.id.clone();
                 let certain = self.blame.certain(&id);
                 let poison = certain >= self.options.losses_max as usize;
-                rule(failure.is_some() || poison, || {
+                // One whose burial has begun is buried, whoever comes back meanwhile.
+                let again = !self.condemned.insert(*seq);
+                rule(failure.is_some() || poison || again, || {
                     format!("#{seq} is buried: {certain} workers have ended, and no failure")
                 })
             }
