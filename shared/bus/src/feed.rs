@@ -90,10 +90,6 @@ pub struct FeedMessage {
 
 /// How a message came here, and so how it is answered.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all are of the large kind"
-)]
 enum Origin {
     /// A consumer delivered it, and is answered there.
     Delivered(async_nats::Subject),

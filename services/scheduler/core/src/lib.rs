@@ -50,6 +50,7 @@ mod outcomes;
 mod preemption;
 mod queue;
 mod recovery;
+mod reservation;
 #[cfg(test)]
 mod rig;
 mod tasks;

@@ -24,8 +24,8 @@ pub(crate) struct Task {
     pub(crate) input_bytes: u64,
     /// Whether somebody may have run this message.
     pub(crate) past: Past,
-    /// When its message last came.
-    pub(crate) came_at: Micros,
+    /// Since when it waits: for its message last came then, or it was suspended.
+    pub(crate) waits_since: Micros,
     /// Who held it last.
     pub(crate) last_worker: Option<WorkerId>,
     /// How long it is expected to run in all, in microseconds, if anything is known.
@@ -34,6 +34,8 @@ pub(crate) struct Task {
     pub(crate) ran: u64,
     /// Counts the tasks that came to wait.
     pub(crate) came: u64,
+    /// A worker was kept for it: it is not suspended again.
+    pub(crate) undisturbed: bool,
     /// Where it waits.
     pub(crate) place: Option<(Line, Place)>,
     /// What led to its placement.
