@@ -60,6 +60,10 @@ impl Executor {
         }
     }
 
+    pub(crate) fn validity(&self) -> LeaseValidity {
+        self.validity.clone()
+    }
+
     /// Carries out the actions of a turn, in order.
     pub(crate) async fn carry_out(
         &mut self,

@@ -1,7 +1,8 @@
 //! What a session listens to, and in which order it is taken in.
 
 use rota_bus::{
-    Bus, Echo, LaneEvent, LaneReader, Link, Received, SendError, Subscription, Undelivered,
+    Bus, Echo, LaneEvent, LaneReader, LeaseValidity, Link, Received, SendError, Subscription,
+    Undelivered,
 };
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, interval, sleep_until};
@@ -49,15 +50,17 @@ pub(crate) enum Input {
 }
 
 impl Inputs {
-    pub(crate) async fn open(bus: &Bus) -> Result<Self, SendError> {
+    pub(crate) async fn open(bus: &Bus, validity: LeaseValidity) -> Result<Self, SendError> {
         let subjects = bus.subjects();
         let mut looks = interval(LOOK_EVERY);
         looks.reset();
         let mut link = bus.link();
         link.mark_unchanged();
+        let mut lanes = bus.lane_reader().await?;
+        lanes.set_lease(validity);
         Ok(Self {
             link,
-            lanes: bus.lane_reader().await?,
+            lanes,
             echo: bus.echo().await?,
             heartbeats: bus.subscribe(&subjects.heartbeats()).await?,
             reports: bus.subscribe(&subjects.reports()).await?,

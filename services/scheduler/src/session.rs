@@ -132,7 +132,7 @@ impl Session {
 
     /// Schedules until the connection is interrupted or something fails.
     pub(crate) async fn run(&mut self) -> Result<Ended, SessionError> {
-        let mut inputs = Inputs::open(&self.bus).await?;
+        let mut inputs = Inputs::open(&self.bus, self.executor.validity()).await?;
         if !inputs.link.borrow().up {
             return Ok(Ended::CutOff);
         }

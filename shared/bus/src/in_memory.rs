@@ -162,6 +162,14 @@ impl Server {
         });
     }
 
+    /// A stranger has the server write on a subject, by naming it for the answer to a message of its own.
+    pub fn forge(&self, subject: &str, by: ClientId, message: &str) {
+        let reply = Some(subject.to_owned());
+        let forged = packet::message(message, reply, None, Bytes::new());
+        let op = world::Op::Publish(Arc::new(forged));
+        self.shared.with(|world| world.send_up(by.0, op));
+    }
+
     /// A stranger resets a consumer.
     pub fn reset_consumer(&self, stream: &str, consumer: &str) {
         self.shared.with(|world| world.reset(stream, consumer));

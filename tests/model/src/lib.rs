@@ -21,11 +21,23 @@ mod process;
 mod scenario;
 mod world;
 
+use std::cell::Cell;
 use std::fmt;
+use std::time::Duration;
 
 pub use crate::scenario::Profile;
 use crate::scenario::Scenario;
 use crate::world::World;
+
+thread_local! {
+    static BEGAN: Cell<Option<tokio::time::Instant>> = const { Cell::new(None) };
+}
+
+/// How far the run of this thread has come, in its own time.
+#[must_use]
+pub fn virtual_time() -> Duration {
+    BEGAN.get().map_or(Duration::ZERO, |began| began.elapsed())
+}
 
 /// What a run was like.
 #[derive(Debug, Clone, Copy, Default)]
@@ -83,6 +95,7 @@ pub fn run(seed: u64, profile: Option<Profile>) -> Result<Summary, Box<Violation
         .build()
         .expect("a runtime needs nothing but memory");
     runtime.block_on(async move {
+        BEGAN.set(Some(tokio::time::Instant::now()));
         let mut world = World::begin(seed, scenario);
         world.play().await;
         judge::judge(&world)

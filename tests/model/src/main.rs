@@ -8,6 +8,8 @@ use std::time::Instant;
 
 use clap::Parser;
 use rota_model::Profile;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
 
 /// The whole system in virtual time, against all that may go wrong
 #[derive(Debug, Parser)]
@@ -43,12 +45,21 @@ struct Totals {
     violations: Vec<String>,
 }
 
+/// Stamps lines of the log with the time of the run.
+struct VirtualTime;
+
+impl FormatTime for VirtualTime {
+    fn format_time(&self, line: &mut Writer<'_>) -> std::fmt::Result {
+        write!(line, "{:>10.3}", rota_model::virtual_time().as_secs_f64())
+    }
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
     if args.log {
         let filter = tracing_subscriber::EnvFilter::new("debug");
         let subscriber = tracing_subscriber::fmt()
-            .without_time()
+            .with_timer(VirtualTime)
             .with_env_filter(filter);
         subscriber.with_writer(std::io::stderr).init();
     }

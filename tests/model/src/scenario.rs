@@ -64,6 +64,10 @@ pub(crate) enum Fault {
     ResetLane(u64),
     /// The server restarts.
     Restart(Duration),
+    /// A stranger has the server write over the lease.
+    ForgeLease,
+    /// Or where the result of a named task is to be; of which, the number says.
+    ForgeResult(u64),
     /// Its wall clock steps by so many milliseconds.
     StepClock(i64),
 }
@@ -217,6 +221,7 @@ fn draw_weather(dice: &mut Dice, profile: Profile) -> Weather {
             lost_calls: some(60),
             unanswered_calls: some(60),
             failed_calls: some(60),
+            lost_deliveries: some(100),
             stale_reads: some(500),
             ..fair
         },
@@ -235,14 +240,42 @@ fn draw_faults(
         Profile::Storm => dice.between(3, 14),
     };
     let end = calm_from.as_millis() as u64;
-    let mut faults: Vec<(Duration, Fault)> = (0..count)
-        .map(|_| {
-            let at = ms(dice.between(500, end));
-            (at, draw_fault(dice, profile, processes))
-        })
-        .collect();
+    let mut faults = Vec::new();
+    for _ in 0..count {
+        let at = ms(dice.between(500, end));
+        let fault = draw_fault(dice, profile, processes);
+        faults.push((at, fault));
+        if changes_leader(fault) && dice.happens(600) {
+            draw_troubled_succession(dice, at, &mut faults);
+        }
+    }
+    faults.retain(|(at, _)| *at < calm_from);
     faults.sort_by_key(|(at, _)| *at);
     faults
+}
+
+/// Whether another scheduler may lead after it, or the same one anew.
+fn changes_leader(fault: Fault) -> bool {
+    match fault {
+        Fault::Kill(role, _)
+        | Fault::Drain(role)
+        | Fault::Freeze(role, _)
+        | Fault::Cut(role, _) => {
+            matches!(role, Role::Scheduler(_))
+        }
+        Fault::Restart(_) => true,
+        _ => false,
+    }
+}
+
+/// While a new leader opens its lanes, they change theirs.
+fn draw_troubled_succession(dice: &mut Dice, at: Duration, faults: &mut Vec<(Duration, Fault)>) {
+    for _ in 0..dice.between(1, 6) {
+        let after = ms(dice.between(0, 1_500));
+        let pause = ms(dice.between(1, 600));
+        let fault = Fault::StepDownLane(dice.roll(), pause);
+        faults.push((at + after, fault));
+    }
 }
 
 fn draw_fault(dice: &mut Dice, profile: Profile, processes: &[Role]) -> Fault {
@@ -254,25 +287,29 @@ fn draw_fault(dice: &mut Dice, profile: Profile, processes: &[Role]) -> Fault {
     let role = dice.choose(&ours);
     let short = ms(dice.between(1, 1_500));
     let pause = ms(dice.between(1, 5_000));
-    match (profile, dice.below(12)) {
+    let stream = dice.choose(&STREAMS);
+    match (profile, dice.below(14)) {
         (Profile::Lineage, 0..=3) => Fault::StepDownLane(dice.roll(), short),
         (Profile::Lineage, 4..=6) => Fault::ResetLane(dice.roll()),
         (Profile::Lineage, 7) => {
-            Fault::StepDownFeed(dice.choose(&["ROTA_INTAKE", "ROTA_SCHEDULE"]), short)
+            let feed = dice.choose(&["ROTA_INTAKE", "ROTA_SCHEDULE"]);
+            Fault::StepDownFeed(feed, short)
         }
+        (Profile::Lineage, 8 | 9) => Fault::ForgeResult(dice.roll()),
         (_, 0 | 1) => Fault::Kill(role, pause),
         (_, 2) => Fault::Drain(role),
         (_, 3 | 4) => Fault::Freeze(role, pause),
         (_, 5) => Fault::Cut(role, short),
         (_, 6 | 7) => Fault::StepDownLane(dice.roll(), short),
-        (_, 8) => Fault::StepDownStream(dice.choose(&STREAMS), short),
-        (_, 9) => Fault::Restart(ms(dice.between(1, 1_000))),
-        (Profile::Storm, 10) => Fault::ResetLane(dice.roll()),
-        (Profile::Storm, 11) => {
+        (_, 8) => Fault::ForgeLease,
+        (_, 9 | 10) => Fault::Restart(ms(dice.between(1, 1_000))),
+        (Profile::Storm, 11) => Fault::ResetLane(dice.roll()),
+        (Profile::Storm, 12) => Fault::ForgeResult(dice.roll()),
+        (Profile::Storm, 13) => {
             let by = i64::try_from(dice.below(20_000)).unwrap_or(0) - 10_000;
             Fault::StepClock(by)
         }
-        (_, _) => Fault::StepDownStream("ROTA_READY", short),
+        (_, _) => Fault::StepDownStream(stream, short),
     }
 }
 

@@ -116,7 +116,10 @@ impl World {
             latency_ms: self.scenario.weather.latency_ms,
             ..Weather::default()
         });
-        while submitting.join_next().await.is_some() {}
+        while !submitting.is_empty() {
+            self.wait_until(Instant::now() + LOOK_EVERY).await;
+            while submitting.try_join_next().is_some() {}
+        }
         self.wait_for_calm().await;
         self.look_at_processes();
     }
@@ -214,9 +217,32 @@ impl World {
                     self.server.reset_consumer("ROTA_READY", &lane);
                 }
             }
+            Fault::ForgeLease => self.forge("$KV.rota_leases.scheduler"),
+            Fault::ForgeResult(number) => {
+                let names = self
+                    .scenario
+                    .tasks
+                    .iter()
+                    .filter_map(|plan| plan.name.clone());
+                let names: Vec<String> = names.collect();
+                let index = usize::try_from(number).unwrap_or(0);
+                if let Some(index) = index.checked_rem(names.len()) {
+                    let subject = format!("rota.result.{}", names[index]);
+                    let results = self.server.messages("ROTA_RESULTS");
+                    // One who writes over a result that is there destroys it: only an account's permissions help.
+                    if results.iter().all(|result| result.subject != subject) {
+                        self.forge(&subject);
+                    }
+                }
+            }
             Fault::Restart(pause) => self.server.restart(pause),
             Fault::StepClock(by_ms) => self.server.step_clock(by_ms * 1_000),
         }
+    }
+
+    fn forge(&self, subject: &str) {
+        let by = self.server.client("people").expect("they are always there");
+        self.server.forge(subject, by, "rota.events.forged");
     }
 
     /// A process that nobody has told to stop.

@@ -142,11 +142,15 @@ impl Consumer {
         }
     }
 
-    /// Back to the ack floor: what is not acked comes again, as if for the first time.
+    /// Back to the ack floor: what is not acked comes again, as if for the first time. Pulls that wait go on
+    /// waiting, whosever they are.
     pub(super) fn reset(&mut self) -> u64 {
         let floor = self.ack_floor();
         self.next = floor.stream_seq + 1;
-        self.delivered = floor;
+        self.delivered = Mark {
+            consumer_seq: 0,
+            stream_seq: floor.stream_seq,
+        };
         self.pending.clear();
         self.again.clear();
         self.counts.clear();

@@ -204,7 +204,11 @@ impl World {
         }
     }
 
+    /// What the server says goes to whom it was asked to tell it, be that a stream.
     fn spread(&mut self, parcel: &Parcel) {
+        if !parcel.to.starts_with("_INBOX.") {
+            self.store(&parcel.packet);
+        }
         for id in self.interest.listeners(&parcel.to) {
             self.send_down(id.client, id.number, parcel.packet.clone());
         }

@@ -35,6 +35,7 @@ use super::sizes::Mean;
 use super::{AckHandle, Delivered, LaneInputs, Opened};
 use crate::client::Subscriber;
 use crate::connect::Bus;
+use crate::lease::LeaseValidity;
 use crate::send::{SendError, arrived};
 use crate::streams::StreamName;
 
@@ -101,6 +102,7 @@ pub struct LaneReader {
     /// The largest message that the server takes, subjects included.
     message_max: usize,
     policy: InputPolicy,
+    validity: Option<LeaseValidity>,
     errands: FuturesUnordered<BoxFuture<'static, ErrandEnd>>,
     told: VecDeque<LaneEvent>,
     /// Whether a lane found no bytes left since none waits.
@@ -156,6 +158,7 @@ impl Bus {
             budget: Budget::new(message_max),
             message_max,
             policy: InputPolicy::WithMessages,
+            validity: None,
             errands: FuturesUnordered::new(),
             told: VecDeque::new(),
             short: false,
@@ -206,6 +209,12 @@ impl LaneReader {
             self.by_subject.remove(&open.subject);
             self.budget.adjust(open.pulls.held(), 0);
         }
+    }
+
+    /// From now on no pull outlives a lease. The next holder's reset leaves pulls waiting, and one of ours would
+    /// take what is delivered anew.
+    pub fn set_lease(&mut self, validity: LeaseValidity) {
+        self.validity = Some(validity);
     }
 
     /// Says whether inputs may be left in the stream. Until it is said, they may not.

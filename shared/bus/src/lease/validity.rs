@@ -35,6 +35,12 @@ impl LeaseValidity {
         now < self.until.load(Ordering::Acquire)
     }
 
+    /// How long it may be acted on, unless it is renewed.
+    pub(crate) fn left(&self) -> Duration {
+        let until = Duration::from_micros(self.until.load(Ordering::Acquire));
+        until.saturating_sub(self.begun.elapsed())
+    }
+
     pub(super) fn extend(&self, expires: Instant) {
         let until = (expires - MARGIN).saturating_duration_since(self.begun);
         let until = u64::try_from(until.as_micros()).unwrap_or(u64::MAX);

@@ -81,6 +81,19 @@ async fn a_reset_brings_all_that_is_not_acked_again_counted_from_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reset_leaves_pulls_waiting_whosever_they_are() {
+    let (rig, mut inbox) = five(plain()).await;
+    rig.pull("c", "in", json!({"batch": 5}));
+    for _ in 0..5 {
+        now(&mut inbox);
+    }
+    let mut old = rig.client.subscribe("old");
+    rig.pull("c", "old", json!({"batch": 1}));
+    rig.call("CONSUMER.RESET.W.c", json!({})).await;
+    assert_eq!(numbers(&now(&mut old)), (1, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reset_of_one_consumer_leaves_others_alone() {
     let (rig, mut inbox) = five(plain()).await;
     rig.consumer("d", json!({"filter_subject": "w.2"})).await;

@@ -72,6 +72,17 @@ async fn a_store_may_succeed_and_say_that_it_failed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_is_stored_where_a_stream_listens_to_it() {
+    let rig = Rig::new();
+    rig.work_queue().await;
+    rig.stream("R", json!({"subjects": ["r.*"]})).await;
+    let by = rig.server.client("tester").expect("it is connected");
+    rig.server.forge("r.1", by, "w.1");
+    let forged = rig.server.messages("R");
+    assert_eq!(&forged[0].payload[..], br#"{"seq":1,"stream":"W"}"#);
+}
+
+#[tokio::test(start_paused = true)]
 async fn acks_are_lost_come_twice_or_late() {
     let (rig, _inbox, deliveries) = delivered(3).await;
     let with = |change: fn(&mut Weather)| {

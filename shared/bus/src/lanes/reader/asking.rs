@@ -9,11 +9,14 @@ use tokio::time::Instant;
 use super::{LaneReader, OpenLane, PULL_LIFETIME};
 use crate::lanes::budget::{Grant, Need, Pace};
 use crate::lanes::pulls::Pull;
+use crate::lease::LeaseValidity;
 use crate::send::{SendError, sending};
 use crate::subjects::Subject;
 
 /// How long the server keeps a pull that others may wait for: what it was granted, they cannot use.
 const SHORT_LIFETIME: Duration = Duration::from_secs(1);
+/// For nothing at all the server would keep it for ever.
+const LIFETIME_MIN: Duration = Duration::from_millis(10);
 /// A pull whose end was never heard of is written off so long after its lifetime.
 const PULL_GRACE: Duration = Duration::from_secs(1);
 
@@ -90,6 +93,8 @@ impl LaneReader {
         } else {
             PULL_LIFETIME
         };
+        let held = self.validity.as_ref().map(LeaseValidity::left);
+        let lifetime = lifetime.min(held.unwrap_or(lifetime)).max(LIFETIME_MIN);
         let number = self.next_pull;
         let mut body = String::with_capacity(80);
         let expires = lifetime.as_nanos();
