@@ -26,6 +26,7 @@ use crate::preemption::Runners;
 use crate::queue::Queue;
 use crate::recovery::Recovery;
 use crate::reservation::Reservations;
+use crate::retried::Retried;
 use crate::tasks::Tasks;
 use crate::unserved::Unserved;
 
@@ -58,6 +59,7 @@ pub struct Scheduler {
     pub(crate) rounds: Rounds,
     pub(crate) unserved: Unserved,
     pub(crate) recovery: Recovery,
+    pub(crate) retried: Retried,
     /// Look-ups and stores that failed, and when to try them again.
     pub(crate) again: BTreeSet<(Micros, u64)>,
     pub(crate) counts: Counts,
@@ -143,6 +145,7 @@ impl Scheduler {
             reservations: Reservations::new(now),
             rounds: Rounds::new(now),
             unserved: Unserved::default(),
+            retried: Retried::default(),
             recovery: Recovery::new(now, roll_call, expected),
             again: BTreeSet::new(),
             counts: Counts {
