@@ -46,7 +46,7 @@ impl Scheduler {
             delivery,
             input_bytes,
             past,
-            waits_since: self.now,
+            came_at: self.now,
             last_worker: None,
             expected: None,
             ran: 0,
@@ -70,7 +70,7 @@ impl Scheduler {
         };
         task.delivery = delivery;
         task.input_bytes = input_bytes;
-        task.waits_since = self.now;
+        task.came_at = self.now;
         if matches!(task.state, TaskState::Returning) {
             // It has been ours, whatever it was before: we know who had it.
             task.past = Past::Ours;
@@ -148,7 +148,7 @@ impl Scheduler {
             }
         }
         if task.past == Past::Left
-            && let Some(until) = self.recovery.hold_until(task.waits_since, self.now)
+            && let Some(until) = self.recovery.hold_until(task.came_at, self.now)
         {
             if let Some(book) = self.lanes.get_mut(&task.lane) {
                 book.held_back += 1;

@@ -340,7 +340,6 @@ impl Scheduler {
         if let Some(task) = self.tasks.get_mut(seq) {
             self.fleet.suspend(hold.worker, task.part());
             let course = Course::Suspended;
-            task.waits_since = self.now;
             task.state = TaskState::Held(Hold {
                 ordered,
                 course,

@@ -216,12 +216,9 @@ impl Queue {
 
 fn needy_places(lines: &Lines) -> impl Iterator<Item = &BTreeSet<Place>> {
     let needy = lines.iter().filter(|(row, _)| match &row.needs {
-        Needs::Nothing | Needs::Any(Standing::Suspended) => false,
-        Needs::Of(standing, cpu, memory, _) => {
-            let asks = cpu.0 > 0 || memory.0 > 0;
-            asks && *standing == Standing::New
-        }
-        Needs::Any(Standing::New) => true,
+        Needs::Nothing => false,
+        Needs::Of(_, cpu, memory, _) => cpu.0 > 0 || memory.0 > 0,
+        Needs::Any(_) => true,
     });
     needy.map(|(_, places)| places)
 }

@@ -18,7 +18,7 @@
 //! and does not get its cores back; and once a worker was kept for a task, that is not suspended again.
 //!
 //! What must hold: a worker is kept for one task at most and a task has one worker at most; and at most
-//! [`RESERVATIONS_MAX`] workers are, and no more than a quarter of all but one.
+//! [`RESERVATIONS_MAX`] workers are, and no more than half of all but one.
 
 mod gap;
 
@@ -90,7 +90,7 @@ impl Scheduler {
         let pause = pause.clamp(LOOK_OFTEN, LOOK_EVERY);
         self.reservations.next_look = now.plus(pause);
         self.drop_idle_reservations();
-        let most = (self.fleet.len() / 4).clamp(1, RESERVATIONS_MAX);
+        let most = (self.fleet.len() / 2).clamp(1, RESERVATIONS_MAX);
         let room = most.saturating_sub(self.reservations.by_task.len());
         for seq in self.overdue(now).into_iter().take(room.min(NEW_MAX)) {
             self.reserve_for(seq, actions);
@@ -106,9 +106,9 @@ impl Scheduler {
             let next = places.iter().find(|(_, seq)| !self.has_reservation(*seq));
             let task = next.and_then(|(_, seq)| self.tasks.get(*seq));
             if let Some(task) = task
-                && task.waits_since.plus(after) <= now
+                && task.waited(now) >= after
             {
-                overdue.push((task.waits_since, task.delivery.seq));
+                overdue.push((std::cmp::Reverse(task.waited(now)), task.delivery.seq));
             }
         }
         overdue.sort_unstable();

@@ -24,8 +24,8 @@ pub(crate) struct Task {
     pub(crate) input_bytes: u64,
     /// Whether somebody may have run this message.
     pub(crate) past: Past,
-    /// Since when it waits: for its message last came then, or it was suspended.
-    pub(crate) waits_since: Micros,
+    /// When its message last came.
+    pub(crate) came_at: Micros,
     /// Who held it last.
     pub(crate) last_worker: Option<WorkerId>,
     /// How long it is expected to run in all, in microseconds, if anything is known.
@@ -50,6 +50,12 @@ impl Task {
     pub(crate) fn may_have_run(&self) -> bool {
         let spec = &self.spec;
         spec.recheck != Recheck::Fresh || spec.attempt > 1 || self.past != Past::None
+    }
+
+    /// How long it has waited in all, if it does not run now.
+    pub(crate) fn waited(&self, now: Micros) -> Span {
+        let waited = now.0.saturating_sub(self.came_at.0);
+        Span::from_ms(waited.saturating_sub(self.ran) / 1_000)
     }
 
     /// Whether nobody has it and nothing is stored for it.

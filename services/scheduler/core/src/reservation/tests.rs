@@ -220,7 +220,7 @@ fn a_worker_that_stops_is_not_kept_any_more_and_another_is() {
 }
 
 #[test]
-fn no_more_than_a_quarter_of_the_workers_are_kept() {
+fn no_more_than_half_of_the_workers_are_kept() {
     let mut rig = rig();
     for number in 0..8 {
         join(&mut rig, &format!("w{number}"), 2, 2_000);
@@ -233,7 +233,7 @@ fn no_more_than_a_quarter_of_the_workers_are_kept() {
     for number in 0..8 {
         rig.beat(&format!("w{number}"));
     }
-    assert_eq!(reserved(&rig.wait(Span::from_secs(10))).len(), 2);
+    assert_eq!(reserved(&rig.wait(Span::from_secs(10))).len(), 4);
 }
 
 #[test]
