@@ -8,6 +8,7 @@ mod explain;
 mod lanes;
 mod look_up;
 mod settle;
+mod strays;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -43,6 +44,8 @@ pub(crate) enum Request {
     CloseLane(Lane),
     /// How many messages of lanes are un-acked, each with how many the core knew of when it was asked.
     CountUnacked(Vec<(Lane, u64)>),
+    /// Whether messages lie in a lane that nobody brings.
+    SettleStrays(Lane),
     /// Answers why a task is where it is: with what the core knows, else with what the streams tell.
     Explain {
         task: TaskId,
@@ -164,6 +167,7 @@ async fn ask(bus: Bus, request: Request) -> Answer {
         Request::FindLanes(kind) => lanes::find(&bus, kind).await,
         Request::OpenLane(lane) => lanes::open(&bus, lane).await,
         Request::CloseLane(lane) => lanes::close(&bus, lane).await,
+        Request::SettleStrays(lane) => strays::settle(&bus, lane).await,
         Request::CountUnacked(lanes) => lanes::count_unacked(&bus, lanes).await,
         Request::Explain { task, known, reply } => {
             explain::answer(&bus, task, known, reply).await;

@@ -424,16 +424,19 @@ impl Session {
         lanes
     }
 
-    /// Opens lanes anew in which more is un-acked than we know of.
+    /// Opens lanes anew in which more is un-acked than we know of, and looks through those that are at rest.
     fn counted(&mut self, counts: Vec<(Lane, u64, u64)>, inputs: &mut Inputs) {
         let quiet = self.quiet_lanes();
         for (lane, known, counted) in counts {
-            if let Some(known_now) = quiet.get(&lane)
-                && self.audit.note(&lane, counted, known.max(*known_now))
-            {
+            let Some(known_now) = quiet.get(&lane) else {
+                continue;
+            };
+            if self.audit.note(&lane, counted, known.max(*known_now)) {
                 warn!(%lane, counted, known, "more is un-acked than is known: opening the lane anew");
                 inputs.lanes.remove(&lane);
                 self.decide(Event::LaneGone { lane });
+            } else if counted == 0 && *known_now == 0 {
+                self.executor.requests.start(Request::SettleStrays(lane));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use async_nats::jetstream::stream::RawMessage;
 use bytes::Bytes;
-use rota_wire::Headers;
+use rota_wire::{Headers, Micros};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -42,6 +42,7 @@ struct FaultText {
 #[derive(Debug, Clone)]
 pub(crate) struct StoredMessage {
     pub(crate) seq: u64,
+    pub(crate) stored: Micros,
     pub(crate) headers: Headers,
     pub(crate) body: Bytes,
 }
@@ -58,6 +59,8 @@ pub(crate) enum Which<'a> {
     Sequence(u64),
     /// The last on this subject.
     Last(&'a str),
+    /// The first on this subject from a sequence on.
+    Next(u64, &'a str),
 }
 
 impl Bus {
@@ -70,6 +73,9 @@ impl Bus {
         let request = match which {
             Which::Sequence(seq) => format!(r#"{{"seq":{seq}}}"#),
             Which::Last(subject) => format!(r#"{{"last_by_subj":"{subject}"}}"#),
+            Which::Next(from, subject) => {
+                format!(r#"{{"seq":{from},"next_by_subj":"{subject}"}}"#)
+            }
         };
         let call = format!("STREAM.MSG.GET.{stream}");
         match self.api::<Got>(&call, request).await {
@@ -101,6 +107,7 @@ impl StoredMessage {
         let message = message.map_err(ApiError::Failed)?;
         Ok(Self {
             seq: message.sequence,
+            stored: Micros(u64::try_from(message.time.unix_timestamp_nanos() / 1_000).unwrap_or(0)),
             headers: crate::headers::from_map(Some(&message.headers)),
             body: message.payload,
         })

@@ -17,12 +17,9 @@ use crate::limit::Cause;
 
 /// A connection.
 #[derive(Debug)]
-#[cfg_attr(
-    feature = "memory",
-    expect(
-        clippy::large_enum_variant,
-        reason = "there is one of it in a process, and it is the large one"
-    )
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one for each connection, and the first is the usual"
 )]
 pub(crate) enum Client {
     /// To a server, or a cluster of them.

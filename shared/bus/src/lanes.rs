@@ -16,12 +16,14 @@ mod messages;
 mod pulls;
 mod reader;
 mod sizes;
+mod strays;
 
 use rota_wire::{Delivery, Headers, Input, Lane};
 
 pub(crate) use self::consumers::lane_of_consumer;
 pub(crate) use self::messages::parse_ack;
 pub use self::reader::{InputPolicy, LaneEvent, LaneReader, PULL_LIFETIME, PullEnd};
+pub use self::strays::Stray;
 use crate::limit::Cause;
 
 /// Why a lane cannot be read.

@@ -61,7 +61,7 @@ pub use feed::{FEED_ACK_WAIT, FEED_WAITING_MAX, Feed, FeedError, FeedMessage, Fe
 pub use inspect::{InspectError, LaneState, StreamState};
 pub use lanes::{
     AckHandle, Closed, Delivered, InputPolicy, LaneError, LaneEvent, LaneInputs, LaneReader,
-    Opened, PULL_LIFETIME, PullEnd, Pulled,
+    Opened, PULL_LIFETIME, PullEnd, Pulled, Stray,
 };
 pub use lease::{Lease, LeaseError, LeaseHolder, LeaseName, LeaseValidity, LeaseWatch};
 pub use limit::Cause;

@@ -83,7 +83,12 @@ impl Bus {
         let request = format!(r#"{{"seq":{seq},"no_erase":true}}"#);
         match self.api::<serde::de::IgnoredAny>(&call, request).await {
             Ok(_) => Ok(()),
-            Err(ApiError::Refused { code, .. }) if code == NO_MESSAGE_FOUND => Ok(()),
+            // Deleting says in words only that there was none.
+            Err(ApiError::Refused { code, description })
+                if code == NO_MESSAGE_FOUND || description.contains("no message found") =>
+            {
+                Ok(())
+            }
             Err(error) => Err(error),
         }
     }

@@ -7,7 +7,8 @@ use rota_tests::{Handler, Installation, LIMIT, wait_for};
 use rota_wire::headers::PRIORITY;
 
 /// Holds a slot until the test lets it go.
-const GATE: &str = r#"echo "$ROTA_TASK_ID" >> "$DIR/gates"; while [ ! -e "$DIR/open" ]; do sleep 0.02; done"#;
+const GATE: &str =
+    r#"echo "$ROTA_TASK_ID" >> "$DIR/gates"; while [ ! -e "$DIR/open" ]; do sleep 0.02; done"#;
 
 #[tokio::test]
 async fn a_task_of_priority_9_runs_before_a_thousand_that_wait_with_priority_1() {

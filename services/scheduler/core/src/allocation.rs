@@ -63,7 +63,7 @@ impl Allocator {
     }
 
     fn random(&mut self, fleet: &Fleet, wish: Wish<'_>) -> Option<WorkerKey> {
-        let tries = if wish.demand.is_none() { 1 } else { TRIES };
+        let tries = if wish.is_plain(fleet) { 1 } else { TRIES };
         (0..tries)
             .filter_map(|_| self.draw(fleet, wish))
             .map(|place| place.worker)
@@ -71,7 +71,7 @@ impl Allocator {
     }
 
     fn less_loaded_of_two(&mut self, fleet: &Fleet, wish: Wish<'_>) -> Option<WorkerKey> {
-        let tries = if wish.demand.is_none() { 1 } else { TRIES / 2 };
+        let tries = if wish.is_plain(fleet) { 1 } else { TRIES / 2 };
         for _ in 0..tries {
             let two = self.draw_two(fleet, wish).into_iter().flatten();
             let fitting = two.filter(|place| wish.fits(fleet, place.worker));
@@ -88,7 +88,7 @@ impl Allocator {
             .pools(fleet)
             .flat_map(|pool| {
                 pool.after(last)
-                    .take(if wish.demand.is_none() { 1 } else { TRIES })
+                    .take(if wish.is_plain(fleet) { 1 } else { TRIES })
             })
             .filter(|worker| wish.fits(fleet, *worker))
             .collect();
@@ -144,9 +144,14 @@ impl Wish<'_> {
         None
     }
 
+    /// Whether any worker of the classes that suit will do.
+    fn is_plain(&self, fleet: &Fleet) -> bool {
+        self.demand.is_none() && (self.requires.is_empty() || fleet.tells_apart(self.requires))
+    }
+
     /// Those with room, the least loaded of each class first. At most so many of each class are looked at.
     fn least_loaded(&self, fleet: &Fleet) -> Option<WorkerKey> {
-        let tries = if self.demand.is_none() { 1 } else { TRIES };
+        let tries = if self.is_plain(fleet) { 1 } else { TRIES };
         let first = self.pools(fleet).filter_map(|pool| {
             pool.by_load()
                 .take(tries)
@@ -200,10 +205,11 @@ impl Wish<'_> {
 
     /// Whether a worker has the cores and the memory: free ones, or ever, for a task that can wait there.
     fn fits(&self, fleet: &Fleet, worker: WorkerKey) -> bool {
-        if self.demand.is_none() {
+        if self.is_plain(fleet) {
             return true;
         }
         let worker = fleet.get(worker);
+        let worker = worker.filter(|worker| fleet.lacks(worker, self.requires).is_none());
         worker.is_some_and(|worker| match self.seats {
             Seats::Free | Seats::Clear => self.demand.fits(worker.room()),
             Seats::Any => self.demand.fits(worker.resources),
@@ -211,8 +217,11 @@ impl Wish<'_> {
     }
 
     fn best_fit(&self, fleet: &Fleet) -> Option<WorkerKey> {
-        if self.demand.is_none() {
+        if self.is_plain(fleet) {
             return None;
+        }
+        if self.demand.is_none() {
+            return self.least_loaded_where(fleet, |_| true);
         }
         match self.seats {
             Seats::Free | Seats::Clear => self.least_to_spare(fleet),
@@ -229,6 +238,9 @@ impl Wish<'_> {
             let fitting = class.rooms().fitting(self.demand, dominant);
             let fitting = fitting.filter_map(|(strain, key)| {
                 let worker = fleet.get(key)?;
+                if fleet.lacks(worker, self.requires).is_some() {
+                    return None;
+                }
                 let left = worker.room().minus(self.demand);
                 let share = share_left(left, worker.resources, dominant);
                 (worker.used(self.kind) < limit).then_some((strain, share, key))

@@ -19,6 +19,7 @@ impl Scheduler {
         self.check_room()?;
         self.check_lanes()?;
         self.check_recovery()?;
+        self.check_reservations()?;
         self.losses.check()
     }
 

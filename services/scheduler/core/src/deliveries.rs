@@ -7,7 +7,7 @@ use rota_wire::fleet::{HeldTask, Stage};
 use rota_wire::{Delivery, Lane, Micros, Recheck, TaskSpec};
 
 use crate::action::{Action, Freshness};
-use crate::event::Looked;
+use crate::event::{Looked, PullEnd};
 use crate::lanes::{Known, Past};
 use crate::lineage::Standing;
 use crate::recovery::Claim;
@@ -32,7 +32,7 @@ impl Scheduler {
             return;
         };
         if known == Known::Yes {
-            self.delivered_again(delivery, input_bytes, past, actions);
+            self.delivered_again(delivery, input_bytes, actions);
             return;
         }
         if self.make_way(delivery.seq, &spec, actions) == Standing::Duplicate {
@@ -51,6 +51,7 @@ impl Scheduler {
             expected: None,
             ran: 0,
             came: 0,
+            undisturbed: false,
             place: None,
             bound: None,
             note: None,
@@ -62,13 +63,7 @@ impl Scheduler {
 
     /// A message that we know: either we gave it back, or JetStream's patience ran out while it is in
     /// good hands.
-    fn delivered_again(
-        &mut self,
-        delivery: Delivery,
-        input_bytes: u64,
-        past: Past,
-        actions: &mut Vec<Action>,
-    ) {
+    fn delivered_again(&mut self, delivery: Delivery, input_bytes: u64, actions: &mut Vec<Action>) {
         let seq = delivery.seq;
         let Some(task) = self.tasks.get_mut(seq) else {
             return;
@@ -77,11 +72,8 @@ impl Scheduler {
         task.input_bytes = input_bytes;
         task.came_at = self.now;
         if matches!(task.state, TaskState::Returning) {
-            // It has been ours, whatever it was before.
-            task.past = past;
-            if past == Past::None {
-                task.past = Past::Ours;
-            }
+            // It has been ours, whatever it was before: we know who had it.
+            task.past = Past::Ours;
             if let Some(book) = self.lanes.get_mut(&task.lane) {
                 book.returning = book.returning.saturating_sub(1);
             }
@@ -149,6 +141,11 @@ impl Scheduler {
         let options = &task.spec.options;
         if !options.demand.is_none() {
             self.fleet.want_rooms();
+        }
+        if !options.requires.is_empty() {
+            for (worker, class) in self.fleet.want_labels(&options.requires) {
+                self.runners.reclass(worker, class);
+            }
         }
         if task.past == Past::Left
             && let Some(until) = self.recovery.hold_until(task.came_at, self.now)
@@ -233,6 +230,24 @@ impl Scheduler {
         actions.push(Action::Ack { seq });
     }
 
+    /// Part of a pull is not coming. Where the server had nothing to give although something was given back,
+    /// that is gone, or comes at the next reset: nobody waits for it.
+    pub(crate) fn pull_ended(&mut self, lane: &Lane, unused: u32, end: PullEnd) {
+        let nothing = end == PullEnd::Nothing;
+        if !self.lanes.pull_ended(lane, unused, nothing) {
+            return;
+        }
+        let returning = self
+            .tasks
+            .iter()
+            .filter(|(_, task)| matches!(task.state, TaskState::Returning) && task.lane == *lane);
+        let mut returning: Vec<u64> = returning.map(|(seq, _)| seq).collect();
+        returning.sort_unstable();
+        for seq in returning {
+            self.forget(seq);
+        }
+    }
+
     /// A message is not in the stream any more: whoever acked it has settled its task.
     pub(crate) fn gone(&mut self, seq: u64) {
         self.part_with(seq);
@@ -269,10 +284,9 @@ impl Scheduler {
         task.state = TaskState::Returning;
         // Whoever has it next begins from nothing.
         task.ran = 0;
+        task.undisturbed = false;
         task.note = None;
-        if let Some(book) = self.lanes.get_mut(&task.lane) {
-            book.returning += 1;
-        }
+        self.lanes.gave_back(&task.lane);
         if !self.fleet.is_served(&task.spec.kind) {
             let kind = task.spec.kind.clone();
             self.await_service(kind);

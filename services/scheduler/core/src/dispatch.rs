@@ -33,8 +33,11 @@ impl Scheduler {
         self.release_held_back(now);
         self.complete_recovery(actions);
         self.place_suspects(actions);
+        self.place_reserved(actions);
         self.place_ready(actions);
+        self.backfill(actions);
         self.preempt(actions);
+        self.reserve(now, actions);
         for (reader, outbox) in self.fleet.take_outgoing() {
             actions.push(assign(reader, outbox));
         }
@@ -130,14 +133,14 @@ impl Scheduler {
         let (Some(task), Some(found)) = (self.tasks.get(seq), self.fleet.get(worker)) else {
             return false;
         };
-        let fits = task.place.is_some() && self.has_room(found, task);
+        let fits = task.place.is_some() && self.has_room(found, task) && self.may_fill(found, task);
         if fits {
             self.begin(seq, worker, actions);
         }
         fits
     }
 
-    fn has_room(&self, worker: &Worker, task: &Task) -> bool {
+    pub(crate) fn has_room(&self, worker: &Worker, task: &Task) -> bool {
         let kind = &task.spec.kind;
         worker.takes_tasks()
             && worker.free_slots() > 0
@@ -179,7 +182,7 @@ impl Scheduler {
         }
     }
 
-    fn place(&mut self, seq: u64, worker: WorkerKey, actions: &mut Vec<Action>) {
+    pub(crate) fn place(&mut self, seq: u64, worker: WorkerKey, actions: &mut Vec<Action>) {
         let suspect = self.suspects.contains(&seq);
         self.leave_waiting(seq);
         let frame = self.frame_with_room(seq, worker, actions);

@@ -22,6 +22,8 @@ pub(crate) enum By {
     Allocation(Allocation),
     /// An order: another task was suspended there.
     Order(Order),
+    /// The worker was kept for it, or for another that it does not put off.
+    Reservation,
 }
 
 /// What led to a placement.
@@ -175,6 +177,18 @@ impl Scheduler {
             );
         }
         let before = self.before(task).unwrap_or(0);
+        if let Some((worker, start)) = self.reservation_of(task) {
+            let when = start.map_or_else(
+                || "it is not known when".to_owned(),
+                |start| {
+                    let left = start.0.saturating_sub(now.0) / 1_000;
+                    format!("in about {} by the estimates", Span::from_ms(left))
+                },
+            );
+            return format!(
+                "it asks for much and has waited long, so {worker} is kept for it until that has room: {when}"
+            );
+        }
         if let Some(worker) = task.bound {
             let name = self.name(worker);
             return format!("it is bound to {name}, where {before} tasks come before it");
@@ -309,6 +323,12 @@ impl Scheduler {
             Some(format!(
                 "it has {free} of {of} memory free, {needs} is needed"
             ))
+        } else if !self.may_fill(worker, task) {
+            let kept_for = worker.kept_for.and_then(|seq| self.tasks.get(seq));
+            let id = kept_for.map_or_else(String::new, |task| task.spec.id.to_string());
+            Some(format!(
+                "it is kept for {id}, which asks for much and has waited long, and which this one might put off"
+            ))
         } else if worker.used(kind) >= limit {
             Some(format!("it runs as many of {kind} as it may ({limit})"))
         } else if worker.free_slots() == 0 && !early {
@@ -352,6 +372,7 @@ impl By {
                 "the one with least to spare of what it mostly needs"
             }
             Self::Order(_) => "the one whose task made room",
+            Self::Reservation => "kept for a task that asks for much",
         }
     }
 }
@@ -361,6 +382,7 @@ impl std::fmt::Display for By {
         match self {
             Self::Allocation(allocation) => allocation.fmt(f),
             Self::Order(order) => order.fmt(f),
+            Self::Reservation => f.write_str("reservation"),
         }
     }
 }

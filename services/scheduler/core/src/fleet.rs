@@ -5,7 +5,9 @@
 //! worker would look idle until its next word.
 //!
 //! Workers that handle the same kinds and carry the same labels form a class; a class keeps its workers in the
-//! orders in which they are chosen, so placing costs O(log n) in workers, and O(n) in classes.
+//! orders in which they are chosen, so placing costs O(log n) in workers, and O(n) in classes. Only labels count
+//! that some task has required, and so many of them: a label of each worker's own makes no class of its own. Of
+//! labels beyond the bound each worker is asked.
 
 mod class;
 mod departed;
@@ -27,6 +29,9 @@ use departed::Departed;
 pub(crate) use pool::{FleetPlace, Pool};
 pub(crate) use rooms::{Dominant, Strain};
 pub(crate) use worker::{LOAD_SCALE, Outbox, Part, Told, Worker, cpu_of};
+
+/// Labels by which workers are told apart, at most.
+const REQUIRED_MAX: usize = 64;
 
 /// Names a worker while it is in the fleet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,6 +81,8 @@ pub(crate) struct Fleet {
     assigned: u64,
     departed: Departed,
     indexes: Indexes,
+    /// Labels that some task has required.
+    required: BTreeSet<Label>,
     /// Kinds that some worker takes.
     served: BTreeSet<Kind>,
     service_changes: BTreeSet<Kind>,
@@ -122,7 +129,8 @@ impl Fleet {
         let mut worker = Worker::new(heartbeat, key, self.view);
         worker.frames = self.departed.frames_of(&heartbeat.worker);
         self.departed.set_lost(&heartbeat.worker, false);
-        worker.class = self.enter_class(heartbeat);
+        let profile = Profile::new(heartbeat, &self.required);
+        worker.class = self.enter_class(profile);
         self.resources = self.resources.plus(worker.resources);
         self.by_id.insert(heartbeat.worker.clone(), key);
         self.workers.insert(key, worker);
@@ -198,24 +206,15 @@ impl Fleet {
         let Some(worker) = self.workers.get(&key) else {
             return;
         };
-        let before = worker.class;
         self.deadlines.remove(&(worker.deadline, key));
         self.deadlines.insert((deadline, key));
         self.resources = self.resources.minus(worker.resources);
         self.resources = self.resources.plus(heartbeat.resources);
-        let class = self.enter_class(heartbeat);
-        if class != before
-            && let (Some(worker), Some(old)) =
-                (self.workers.get_mut(&key), self.classes.get_mut(&before))
-        {
-            old.take_out(worker);
-            self.reckon_service(before);
-        }
-        self.leave_class(before);
+        let class = self.enter_class(Profile::new(heartbeat, &self.required));
+        self.move_class(key, class);
         self.change(key, |worker| {
             worker.hear(heartbeat);
             worker.deadline = deadline;
-            worker.class = class;
         });
     }
 
@@ -232,7 +231,7 @@ impl Fleet {
     ) -> impl Iterator<Item = &Class> {
         let keys = self.by_kind.get(kind).into_iter().flatten();
         let classes = keys.filter_map(|key| self.classes.get(key));
-        classes.filter(|class| labels.is_empty() || class.profile.carries(labels))
+        classes.filter(|class| labels.is_empty() || self.suits(class, labels))
     }
 
     /// The same by their keys.
@@ -244,16 +243,71 @@ impl Fleet {
         let keys = self.by_kind.get(kind).into_iter().flatten();
         keys.copied().filter(move |key| {
             let class = self.classes.get(key);
-            class.is_some_and(|class| labels.is_empty() || class.profile.carries(labels))
+            class.is_some_and(|class| labels.is_empty() || self.suits(class, labels))
         })
+    }
+
+    /// Whether the workers of a class carry those of the labels that classes tell apart.
+    fn suits(&self, class: &Class, labels: &[Label]) -> bool {
+        let mut indexed = labels.iter().filter(|label| self.required.contains(*label));
+        indexed.all(|label| class.profile.labels.contains(label))
+    }
+
+    /// Whether classes tell all of these labels apart, so that no worker need be asked.
+    pub(crate) fn tells_apart(&self, labels: &[Label]) -> bool {
+        labels.iter().all(|label| self.required.contains(label))
+    }
+
+    /// From now on it is known who carries these labels, if that is not known of too many already. Returns
+    /// those that are of another class now.
+    pub(crate) fn want_labels(&mut self, labels: &[Label]) -> Vec<(WorkerKey, ClassKey)> {
+        let mut moved = Vec::new();
+        for label in labels {
+            if self.required.len() >= REQUIRED_MAX || !self.required.insert(label.clone()) {
+                continue;
+            }
+            for key in self.present.clone() {
+                let carries = self
+                    .workers
+                    .get(&key)
+                    .is_some_and(|w| w.labels.contains(label));
+                if carries && let Some(class) = self.reclass(key) {
+                    moved.push((key, class));
+                }
+            }
+        }
+        moved
+    }
+
+    /// Puts a worker into the class that it belongs to now.
+    fn reclass(&mut self, key: WorkerKey) -> Option<ClassKey> {
+        let worker = self.workers.get(&key)?;
+        let before = worker.class;
+        let kinds = &self.classes.get(&before)?.profile.kinds;
+        let profile = Profile::of(kinds, &worker.labels, &self.required);
+        let class = self.enter_class(profile);
+        self.move_class(key, class);
+        self.change(key, |_| {});
+        Some(class)
+    }
+
+    fn move_class(&mut self, key: WorkerKey, class: ClassKey) {
+        let Some(worker) = self.workers.get_mut(&key) else {
+            return;
+        };
+        let before = std::mem::replace(&mut worker.class, class);
+        if before != class
+            && let Some(old) = self.classes.get_mut(&before)
+        {
+            old.take_out(worker);
+            self.reckon_service(before);
+        }
+        self.leave_class(before);
     }
 
     /// The first of the labels that a worker does not carry.
     pub(crate) fn lacks<'l>(&self, worker: &Worker, labels: &'l [Label]) -> Option<&'l Label> {
-        let class = self.classes.get(&worker.class)?;
-        labels
-            .iter()
-            .find(|label| !class.profile.labels.contains(label))
+        labels.iter().find(|label| !worker.labels.contains(*label))
     }
 
     /// How many of a kind may run on a worker at once.
@@ -445,6 +499,25 @@ impl Fleet {
         }
     }
 
+    /// All of them, from some one that a number names.
+    pub(crate) fn iter_from(&self, number: u64) -> impl Iterator<Item = (WorkerKey, &Worker)> {
+        let count = u64::from(self.next_key).max(1);
+        let first = WorkerKey(u32::try_from(number % count).unwrap_or(0));
+        let keys = self
+            .present
+            .range(first..)
+            .chain(self.present.range(..first));
+        keys.filter_map(|key| Some((*key, self.workers.get(key)?)))
+    }
+
+    /// A worker is kept for a task, or for none any more.
+    pub(crate) fn keep_for(&mut self, key: WorkerKey, task: Option<u64>) {
+        self.change(key, |worker| worker.kept_for = task);
+        if task.is_none() && self.get(key).is_some_and(Worker::is_waited_for) {
+            self.freed.insert(key);
+        }
+    }
+
     /// A worker is given nothing until it is heard again.
     pub(crate) fn mute(&mut self, key: WorkerKey) {
         self.change(key, |worker| worker.muted = true);
@@ -476,8 +549,7 @@ impl Fleet {
         }
     }
 
-    fn enter_class(&mut self, heartbeat: &Heartbeat) -> ClassKey {
-        let profile = Profile::new(&heartbeat.kinds, &heartbeat.labels);
+    fn enter_class(&mut self, profile: Profile) -> ClassKey {
         let known = self.by_profile.get(&profile).copied();
         let key = known.unwrap_or_else(|| {
             self.next_class += 1;

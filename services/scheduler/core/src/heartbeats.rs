@@ -20,7 +20,7 @@ const SLOTS_MAX: u32 = 65_536;
 /// Workers of which it is remembered that they were refused.
 const REFUSED_MAX: usize = 1_000;
 /// Heartbeats of a worker that has died may still be under way for so long.
-const DEAD_FOR: Span = Span::from_secs(5);
+pub(crate) const DEAD_FOR: Span = Span::from_secs(5);
 
 impl Scheduler {
     pub(crate) fn heartbeat(
@@ -40,6 +40,8 @@ impl Scheduler {
         let key = match self.fleet.key(&heartbeat.worker) {
             Some(key) => key,
             None if heartbeat.state == WorkerState::Gone => {
+                // It has lived to say so, whatever was thought of it.
+                self.forgive(&heartbeat.worker);
                 self.fleet.say_goodbye(heartbeat);
                 return;
             }
@@ -56,13 +58,21 @@ impl Scheduler {
             .fleet
             .get(key)
             .map(|worker| (worker.class, worker.resources));
+        let relabelled = self
+            .fleet
+            .get(key)
+            .is_some_and(|worker| !worker.carries_just(&heartbeat.labels));
         self.fleet.heard(key, heartbeat, deadline);
         if let Some(worker) = self.fleet.get(key) {
-            let changed = before != Some((worker.class, worker.resources));
+            let changed = relabelled || before != Some((worker.class, worker.resources));
             self.runners.reclass(key, worker.class);
             // What was bound to it may never run there now.
-            if changed || !worker.takes_tasks() {
+            let takes = worker.takes_tasks();
+            if changed || !takes {
                 self.unbind_all(key);
+            }
+            if !takes {
+                self.unreserve_worker(key);
             }
         }
         self.compare_holdings(key, heartbeat, actions);
@@ -205,7 +215,7 @@ impl Scheduler {
         if let Some(task) = &claim.task {
             self.want_recovered(&task.lane, actions);
         }
-        let over = self.is_over(claim.task.as_ref());
+        let over = self.is_over(seq, claim.task.as_ref());
         if let Some(loser) = self.recovery.claims.add(seq, claim) {
             self.drop_claim(loser);
         }
@@ -216,11 +226,21 @@ impl Scheduler {
 
     /// Whether a delivery that is not in memory can only be over: all that was un-acked in its lane has come,
     /// or in all lanes if its own is not known.
-    pub(crate) fn is_over(&self, task: Option<&HeldTask>) -> bool {
+    pub(crate) fn is_over(&self, seq: u64, task: Option<&HeldTask>) -> bool {
         match task {
-            Some(task) => self.lanes.recovered(&task.lane),
-            None => self.recovery.lanes_listed && self.lanes.all_recovered(),
+            Some(task) => self.is_past(&task.lane, seq),
+            None => self.all_recovered(),
         }
+    }
+
+    /// What nobody can take is not pulled, so it is not waited for either.
+    fn is_past(&self, lane: &Lane, seq: u64) -> bool {
+        let pulled = self.fleet.is_served(&lane.kind);
+        self.lanes.is_past(lane, seq) || (self.lanes.recovered(lane) && !pulled)
+    }
+
+    fn all_recovered(&self) -> bool {
+        self.recovery.lanes_listed && self.lanes.all_recovered()
     }
 
     /// A worker that has seen our last order and does otherwise is told again: part of a frame may have
@@ -367,6 +387,7 @@ impl Scheduler {
         for seq in held {
             self.redeliver(key, seq, cause, actions);
         }
+        self.unreserve_worker(key);
         self.unbind_all(key);
         self.runners.forget(key);
         for seq in self.recovery.claims.by(key) {
@@ -421,15 +442,13 @@ impl Scheduler {
         let recovered = self.lanes.take_recovered();
         if !self.recovery.claims.is_empty() {
             for lane in recovered {
-                if self.lanes.recovered(&lane) {
-                    self.drop_claims(Some(&lane));
-                }
+                self.drop_claims(Some(&lane));
             }
-            if self.is_over(None) {
+            if self.all_recovered() {
                 self.drop_claims(None);
             }
         }
-        let done = self.recovery.is_over() && self.is_over(None);
+        let done = self.recovery.is_over() && self.all_recovered();
         if !self.recovery.complete && done {
             self.recovery.complete = true;
             let (term, adopted) = (self.term, self.recovery.adopted);
@@ -440,7 +459,9 @@ impl Scheduler {
     fn drop_claims(&mut self, lane: Option<&Lane>) {
         for seq in self.recovery.claims.of(lane) {
             // One that is given back comes again, and is adopted then.
-            if self.tasks.get(seq).is_none()
+            let over = lane.is_none_or(|lane| self.is_past(lane, seq));
+            if over
+                && self.tasks.get(seq).is_none()
                 && let Some(claim) = self.recovery.claims.remove(seq)
             {
                 self.drop_claim(claim);
@@ -451,7 +472,7 @@ impl Scheduler {
     /// Nothing was heard for so long, whoever spoke.
     pub(crate) fn deaf(&mut self, span: Span) {
         self.fleet.extend_deadlines(span);
-        self.recovery.extend(span);
+        self.recovery.extend(span, self.now);
     }
 
     /// A frame found nobody. What was new in it goes elsewhere; what the worker had it may still have, for it
@@ -461,6 +482,7 @@ impl Scheduler {
             return;
         };
         self.fleet.mute(key);
+        self.unreserve_worker(key);
         self.unbind_all(key);
         let held = self.fleet.get(key).into_iter();
         let held = held.flat_map(|worker| worker.held().iter().copied());

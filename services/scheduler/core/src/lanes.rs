@@ -20,6 +20,9 @@ use rota_wire::{Delivery, Kind, Lane, Micros, Priority};
 /// The most messages asked of one lane at a time.
 const PULL_MAX: u32 = 1_024;
 
+/// Lanes that are closed and of which it is remembered how far they came.
+const CLOSED_MAX: usize = 10_000;
+
 /// What is known of a lane's consumer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Consumer {
@@ -63,6 +66,8 @@ pub(crate) struct LaneBook {
     came: bool,
     /// Whether it was opened and not lost since.
     opened: bool,
+    /// Whether the server has had nothing to give since then.
+    drained: bool,
     /// When something last came, or the lane was last kept.
     pub(crate) quiet_since: Micros,
     /// Since when nobody handles its kind.
@@ -100,6 +105,8 @@ pub(crate) struct Lanes {
     unrecovered: BTreeSet<Lane>,
     /// Those that were recovered since that was last asked.
     recovered: Vec<Lane>,
+    /// How far the lanes came that were closed, so many of them: a consumer made anew does not know.
+    closed: BTreeMap<Lane, u64>,
     /// When to try again those that could not be opened.
     resting: BTreeSet<(Micros, Lane)>,
 }
@@ -131,6 +138,7 @@ impl Lanes {
         let book = LaneBook {
             quiet_since: now,
             unserved_since: (!served).then_some(now),
+            delivered_to: self.closed.remove(lane).unwrap_or(0),
             ..LaneBook::default()
         };
         self.books.insert(lane.clone(), book);
@@ -152,6 +160,7 @@ impl Lanes {
         (book.consumer, book.failures, book.owed) = (Consumer::Open, 0, 0);
         (book.redeliveries_due, book.away) = (unacked, 0);
         (book.came, book.opened, book.quiet_since) = (false, true, now);
+        book.drained = false;
         // A consumer that was made anew knows nothing of what its predecessor delivered to us.
         book.delivered_to = book.delivered_to.max(delivered_to).max(book.newest);
         if unacked == 0 {
@@ -172,11 +181,20 @@ impl Lanes {
         self.rest(lane, None);
     }
 
-    /// Nothing is known of a lane any more.
-    pub(crate) fn forget(&mut self, lane: &Lane) {
+    /// A lane is closed.
+    pub(crate) fn closed(&mut self, lane: &Lane) {
         self.rest(lane, None);
-        self.books.remove(lane);
         self.unrecovered.remove(lane);
+        let Some(book) = self.books.remove(lane) else {
+            return;
+        };
+        let newest = book.newest.max(book.delivered_to);
+        if newest > 0 {
+            self.closed.insert(lane.clone(), newest);
+        }
+        if self.closed.len() > CLOSED_MAX {
+            self.closed.pop_first();
+        }
     }
 
     /// A lane is tried again later, or is not waited for any more.
@@ -216,7 +234,17 @@ impl Lanes {
         book.is_some_and(|book| book.opened && book.is_recovered())
     }
 
-    /// The same of all lanes in which something may be un-acked.
+    /// Whether a message of a lane that is held by a worker and not in memory can only be over. A consumer that
+    /// was made anew gives out the old ones as if they were new.
+    pub(crate) fn is_past(&self, lane: &Lane, seq: u64) -> bool {
+        let book = self.books.get(lane).filter(|_| self.recovered(lane));
+        book.is_some_and(|book| {
+            let passed = seq <= book.delivered_to.max(book.newest);
+            passed || book.drained
+        })
+    }
+
+    /// Whether all has come that may be un-acked anywhere.
     pub(crate) fn all_recovered(&self) -> bool {
         self.unrecovered.is_empty()
     }
@@ -255,14 +283,26 @@ impl Lanes {
         Some(past)
     }
 
-    /// Part of a pull is not coming; whether the server had nothing to give.
-    pub(crate) fn pull_ended(&mut self, lane: &Lane, unused: u32, nothing: bool) {
+    /// Part of a pull is not coming; whether the server had nothing to give. Tells whether that means that
+    /// what was given back is not there.
+    pub(crate) fn pull_ended(&mut self, lane: &Lane, unused: u32, nothing: bool) -> bool {
+        let Some(book) = self.books.get_mut(lane) else {
+            return false;
+        };
+        let was_recovered = book.is_recovered();
+        let empty = book.pull_ended(unused, nothing);
+        let missing = empty && book.asked && book.returning > 0;
+        if !was_recovered {
+            self.note_recovered(lane);
+        }
+        missing
+    }
+
+    /// A message was given back.
+    pub(crate) fn gave_back(&mut self, lane: &Lane) {
         if let Some(book) = self.books.get_mut(lane) {
-            let was_recovered = book.is_recovered();
-            book.pull_ended(unused, nothing);
-            if !was_recovered {
-                self.note_recovered(lane);
-            }
+            book.returning += 1;
+            book.asked = false;
         }
     }
 
@@ -356,17 +396,21 @@ impl LaneBook {
         }
     }
 
-    fn pull_ended(&mut self, unused: u32, nothing: bool) {
+    /// Tells whether nothing is there.
+    fn pull_ended(&mut self, unused: u32, nothing: bool) -> bool {
+        let empty = nothing && !self.came;
         self.owed = self.owed.saturating_sub(unused);
         // The server had nothing to give, so nothing un-acked is left either. A pull that brought something
         // may be an older one.
-        if nothing && !self.came {
+        if empty {
+            self.drained = true;
             self.redeliveries_due = 0;
             if self.asked {
                 self.away = 0;
             }
         }
         self.came = false;
+        empty
     }
 
     const fn is_recovered(&self) -> bool {

@@ -50,6 +50,8 @@ mod outcomes;
 mod preemption;
 mod queue;
 mod recovery;
+mod reservation;
+mod retried;
 #[cfg(test)]
 mod rig;
 mod tasks;

@@ -113,7 +113,7 @@ impl Scheduler {
             self.open_again(lane, actions);
             return;
         }
-        self.lanes.forget(lane);
+        self.lanes.closed(lane);
         // Something may have been submitted since it was last seen to be empty.
         if self.fleet.is_served(&lane.kind) {
             let kind = lane.kind.clone();
@@ -209,7 +209,6 @@ impl Scheduler {
                 && let Some(book) = self.lanes.get_mut(&lane)
             {
                 book.consumer = Consumer::Closing;
-                book.owed = 0;
                 actions.push(Action::CloseLane { lane });
             }
         }

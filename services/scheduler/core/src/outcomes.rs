@@ -60,7 +60,7 @@ impl Scheduler {
         let task = claim
             .filter(|claim| claim.worker == worker)
             .and_then(|claim| claim.task.clone());
-        if self.is_over(task.as_ref()) {
+        if self.is_over(seq, task.as_ref()) {
             self.recovery.claims.remove(seq);
             return self.settle(worker, outcome.number);
         }
@@ -229,6 +229,9 @@ impl Scheduler {
                 attempts: task.spec.attempt,
                 reason: reason.clone(),
             }));
+        }
+        if let SettlingStep::Retry { spec, .. } = step {
+            self.retried.note(spec);
         }
         let report = report.clone();
         self.forget(seq);

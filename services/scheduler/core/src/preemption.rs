@@ -116,8 +116,10 @@ impl Runners {
         for (group, turns) in &on_worker.groups {
             moved.extend(turns.iter().map(|(turn, seq)| (group.clone(), *turn, *seq)));
         }
+        for (group, turn, seq) in &moved {
+            self.remove(worker, group, *turn, *seq);
+        }
         for (group, turn, seq) in moved {
-            self.remove(worker, &group, turn, seq);
             self.insert(worker, class, group, turn, seq);
         }
     }
@@ -285,7 +287,12 @@ impl Scheduler {
         let running = self.tasks.get(victim)?;
         let policy = self.policy(&next.spec.kind);
         let at = makes_room(&policy, &running.running()?, &next.waiting(), self.now)?;
-        let fits = self.fits_after(self.fleet.get(worker)?, running, next);
+        let found = self.fleet.get(worker)?;
+        let requires = &next.spec.options.requires;
+        if !next.is_suspended() && self.fleet.lacks(found, requires).is_some() {
+            return None;
+        }
+        let fits = self.may_swap_in(found, next) && self.fits_after(found, running, next);
         fits.then_some(Swap {
             at,
             worker,

@@ -61,6 +61,8 @@ pub(crate) struct Queue {
     anywhere: Lines,
     at: BTreeMap<WorkerKey, Lines>,
     len: usize,
+    /// Those that need something beside a slot.
+    needy: usize,
 }
 
 impl Queue {
@@ -104,6 +106,7 @@ impl Queue {
             None => lines.entry(line.row.clone()).or_default().insert(place),
         };
         self.len += usize::from(inserted);
+        self.needy += usize::from(inserted && line.row.needs != Needs::Nothing);
     }
 
     pub(crate) fn remove(&mut self, line: &Line, place: Place) {
@@ -117,7 +120,9 @@ impl Queue {
         let Some(places) = lines.get_mut(&line.row) else {
             return;
         };
-        self.len -= usize::from(places.remove(&place));
+        let removed = places.remove(&place);
+        self.len -= usize::from(removed);
+        self.needy -= usize::from(removed && line.row.needs != Needs::Nothing);
         if places.is_empty() {
             lines.remove(&line.row);
         }
@@ -131,6 +136,12 @@ impl Queue {
     /// The next task of each line of tasks that may go anywhere.
     pub(crate) fn heads_anywhere(&self) -> impl Iterator<Item = (Place, &Row)> {
         heads(&self.anywhere)
+    }
+
+    /// The first of each line of tasks that may go anywhere, so many of each.
+    pub(crate) fn first_anywhere(&self, each: usize) -> impl Iterator<Item = Place> {
+        let lines = self.anywhere.values();
+        lines.flat_map(move |places| places.iter().copied().take(each))
     }
 
     /// The lines of tasks that need something beside a slot: how many tasks, of which kind, what they need.
@@ -147,6 +158,21 @@ impl Queue {
                 requires.as_slice(),
             ))
         })
+    }
+
+    /// Tasks that wait and need something beside a slot.
+    pub(crate) const fn needy_len(&self) -> usize {
+        self.needy
+    }
+
+    /// The lines of tasks that need cores or memory and may go anywhere.
+    pub(crate) fn needy_places(&self) -> impl Iterator<Item = &BTreeSet<Place>> {
+        needy_places(&self.anywhere)
+    }
+
+    /// The same of those that wait for a worker.
+    pub(crate) fn needy_places_at(&self) -> impl Iterator<Item = &BTreeSet<Place>> {
+        self.at.values().flat_map(needy_places)
     }
 
     /// The next task of each line at a worker.
@@ -186,6 +212,15 @@ impl Queue {
             Some(worker) => self.at.get(&worker),
         }
     }
+}
+
+fn needy_places(lines: &Lines) -> impl Iterator<Item = &BTreeSet<Place>> {
+    let needy = lines.iter().filter(|(row, _)| match &row.needs {
+        Needs::Nothing => false,
+        Needs::Of(_, cpu, memory, _) => cpu.0 > 0 || memory.0 > 0,
+        Needs::Any(_) => true,
+    });
+    needy.map(|(_, places)| places)
 }
 
 fn heads(lines: &Lines) -> impl Iterator<Item = (Place, &Row)> {

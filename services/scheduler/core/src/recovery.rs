@@ -49,6 +49,8 @@ pub(crate) struct Recovery {
     /// When the roll call ends; nothing once it has.
     pub(crate) listening_until: Option<Micros>,
     roll_call: Span,
+    /// When it was last noticed that nothing had been heard for a while.
+    deaf_at: Micros,
     /// Whether anybody was expected.
     expecting: bool,
     /// Workers of the last term that have not answered yet.
@@ -73,6 +75,7 @@ impl Recovery {
             claims: Claims::default(),
             listening_until: Some(now.plus(roll_call).plus(patience)),
             roll_call,
+            deaf_at: Micros::default(),
             expecting: !expected.is_empty(),
             missing: expected,
             held_back: BTreeMap::new(),
@@ -100,6 +103,7 @@ impl Recovery {
     /// Until when a delivery that was left, came then and is claimed by nobody is held back; nothing if
     /// whoever could claim it has been heard.
     pub(crate) fn hold_until(&self, came: Micros, now: Micros) -> Option<Micros> {
+        let came = came.max(self.deaf_at);
         let until = match (self.expecting, self.missing.is_empty()) {
             (true, true) => return None,
             (true, false) => came.plus(self.roll_call).plus(EXPECTED_PATIENCE),
@@ -144,7 +148,8 @@ impl Recovery {
     }
 
     /// Nothing was heard for so long.
-    pub(crate) fn extend(&mut self, span: Span) {
+    pub(crate) fn extend(&mut self, span: Span, now: Micros) {
+        self.deaf_at = now;
         self.listening_until = self.listening_until.map(|until| until.plus(span));
         for (seq, until) in &mut self.held_back {
             self.release.remove(&(*until, *seq));

@@ -14,8 +14,9 @@ use rota_wire::{Lane, LeaderMemory, Micros, Span, Term, WorkerId};
 use crate::action::Action;
 use crate::allocation::Allocator;
 use crate::estimates::Estimates;
-use crate::event::{Event, PullEnd};
+use crate::event::Event;
 use crate::fleet::{Fleet, Indexes, WorkerKey};
+use crate::heartbeats::DEAD_FOR;
 use crate::lanes::{Consumer, Known, Lanes};
 use crate::losses::Losses;
 use crate::opening::Rounds;
@@ -24,6 +25,8 @@ use crate::policy::{Allocation, Binding};
 use crate::preemption::Runners;
 use crate::queue::Queue;
 use crate::recovery::Recovery;
+use crate::reservation::Reservations;
+use crate::retried::Retried;
 use crate::tasks::Tasks;
 use crate::unserved::Unserved;
 
@@ -52,9 +55,11 @@ pub struct Scheduler {
     pub(crate) refused: BTreeSet<WorkerId>,
     pub(crate) fleet: Fleet,
     pub(crate) lanes: Lanes,
+    pub(crate) reservations: Reservations,
     pub(crate) rounds: Rounds,
     pub(crate) unserved: Unserved,
     pub(crate) recovery: Recovery,
+    pub(crate) retried: Retried,
     /// Look-ups and stores that failed, and when to try them again.
     pub(crate) again: BTreeSet<(Micros, u64)>,
     pub(crate) counts: Counts,
@@ -104,13 +109,19 @@ impl Scheduler {
             rooms: false,
             clear: false,
         };
-        let fleet = Fleet::new(options.load_view, indexes);
+        let mut fleet = Fleet::new(options.load_view, indexes);
         let (mut estimates, mut losses) = (Estimates::default(), Losses::default());
         if let Some(LeaderMemory {
             durations,
             losses: lost,
         }) = memory
         {
+            // A heartbeat of one who has died may still be under way.
+            for worker in lost.iter().flat_map(|task| &task.workers) {
+                if worker.ended {
+                    fleet.say_dead(&worker.worker, now.plus(DEAD_FOR));
+                }
+            }
             estimates.recall(durations);
             losses.recall(lost);
         }
@@ -131,8 +142,10 @@ impl Scheduler {
             refused: BTreeSet::new(),
             fleet,
             lanes: Lanes::default(),
+            reservations: Reservations::new(now),
             rounds: Rounds::new(now),
             unserved: Unserved::default(),
+            retried: Retried::default(),
             recovery: Recovery::new(now, roll_call, expected),
             again: BTreeSet::new(),
             counts: Counts {
@@ -175,8 +188,7 @@ impl Scheduler {
                 self.lanes.came(&lane, delivery, pending, Known::No, now);
             }
             Event::PullEnded { lane, unused, end } => {
-                self.lanes
-                    .pull_ended(&lane, unused, end == PullEnd::Nothing);
+                self.pull_ended(&lane, unused, end);
             }
             Event::Heartbeat(heartbeat) => self.heartbeat(now, &heartbeat, actions),
             Event::Reported { worker, outcome } => self.reported(&worker, *outcome, actions),
@@ -217,7 +229,8 @@ impl Scheduler {
         let silent = self.fleet.next_deadline().map(|(at, _)| at);
         let again = self.again.first().map(|(at, _)| *at);
         let (unserved, room) = (self.unserved.next(), self.runners.next_deadline());
-        [recovery, silent, again, unserved, room]
+        let reservation = self.next_reservation();
+        [recovery, silent, again, unserved, room, reservation]
             .into_iter()
             .flatten()
             .fold(self.next_count.min(self.next_round()), Micros::min)

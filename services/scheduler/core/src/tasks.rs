@@ -34,6 +34,8 @@ pub(crate) struct Task {
     pub(crate) ran: u64,
     /// Counts the tasks that came to wait.
     pub(crate) came: u64,
+    /// A worker was kept for it: it is not suspended again.
+    pub(crate) undisturbed: bool,
     /// Where it waits.
     pub(crate) place: Option<(Line, Place)>,
     /// What led to its placement.
@@ -48,6 +50,12 @@ impl Task {
     pub(crate) fn may_have_run(&self) -> bool {
         let spec = &self.spec;
         spec.recheck != Recheck::Fresh || spec.attempt > 1 || self.past != Past::None
+    }
+
+    /// How long it has waited in all, if it does not run now.
+    pub(crate) fn waited(&self, now: Micros) -> Span {
+        let waited = now.0.saturating_sub(self.came_at.0);
+        Span::from_ms(waited.saturating_sub(self.ran) / 1_000)
     }
 
     /// Whether nobody has it and nothing is stored for it.

@@ -65,8 +65,9 @@ impl Scheduler {
         task.place = Some((line, place));
     }
 
-    /// Takes a task out of its line.
+    /// Takes a task out of its line. No worker is kept for it any more.
     pub(crate) fn dequeue(&mut self, seq: u64) {
+        self.unreserve(seq);
         let place = self.tasks.get_mut(seq).and_then(|task| task.place.take());
         if let Some((line, place)) = place {
             self.queue.remove(&line, place);
@@ -123,6 +124,7 @@ impl Scheduler {
         };
         let (worker, kind) = (hold.worker, task.spec.kind.clone());
         let turn = order::turn(self.options.policy_of(&kind).order, &running);
+        let turn = turn.filter(|_| !task.undisturbed);
         hold.course = Course::Running { since: now, turn };
         if let Some(turn) = turn {
             let group = self.group(&kind);

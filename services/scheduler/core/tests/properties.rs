@@ -17,12 +17,14 @@ use model::world::{Narrates, World};
 mod model {
     //! A small model of everything around the core.
 
+    pub(crate) mod blame;
     pub(crate) mod calm;
     pub(crate) mod happen;
     pub(crate) mod judge;
     pub(crate) mod lane;
     pub(crate) mod narrate;
     pub(crate) mod seen;
+    pub(crate) mod serve;
     pub(crate) mod step;
     pub(crate) mod worker;
     pub(crate) mod world;
@@ -47,6 +49,9 @@ fn config(cases: u32) -> ProptestConfig {
 fn plain() -> Options {
     Options {
         roll_call: Span::from_ms(300),
+        lane_idle: Span::from_secs(4),
+        lane_unserved: Span::from_secs(2),
+        reserve_after: Span::from_ms(400),
         ..Options::default()
     }
 }
@@ -172,12 +177,17 @@ fn random_steps_reach_every_corner_of_the_model() {
     let mut happened: BTreeMap<String, [u32; 2]> = BTreeMap::new();
     let mut seen = Seen::default();
     let mut bound_early = 0;
-    for _ in 0..500 {
+    for number in 0..1_000 {
         let mut draw = (policies(), any_steps(STEPS_MAX))
             .new_tree(&mut runner)
             .expect("no filters")
             .current();
+        draw.0.losses_max = 1 + number % 3;
         let early = draw.0.policy.binding == Binding::Early;
+        let options = draw.0.clone();
+        if let (Err(broken), _) = run(options.clone(), &draw.1.0, Narrates::Nothing) {
+            panic!("{}", failure(options, &draw.1.0, &broken));
+        }
         let mut world = World::new(draw.0, Narrates::Nothing).expect("nothing has happened yet");
         for step in draw.1.0.drain(..) {
             let done = world.step(step).expect("no rule is broken");
@@ -192,9 +202,11 @@ fn random_steps_reach_every_corner_of_the_model() {
     }
     println!("happened and skipped: {happened:?}");
     println!("seen: {seen:?}, bound early {bound_early}");
-    assert_eq!(happened.len(), 27, "{happened:?}");
+    assert_eq!(happened.len(), 36, "{happened:?}");
+    // Who is to be looked for is seldom known before the world calms down.
+    happened.remove("Probe");
     assert!(
-        happened.values().all(|[happened, _]| *happened >= 20),
+        happened.values().all(|[happened, _]| *happened >= 10),
         "{happened:?}"
     );
     let Seen {
@@ -204,6 +216,8 @@ fn random_steps_reach_every_corner_of_the_model() {
         rotated,
         adopted,
         repeated,
+        reserved,
+        probed,
         particular,
     } = seen;
     for (count, least) in [
@@ -212,6 +226,8 @@ fn random_steps_reach_every_corner_of_the_model() {
         (rotated, 20),
         (adopted, 10),
         (repeated, 1),
+        (reserved, 20),
+        (probed, 10),
         (particular, 100),
         (bound_early, 100),
     ] {

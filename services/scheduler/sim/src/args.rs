@@ -12,13 +12,15 @@ pub use choice::{InvalidEstimates, LoadSeen, OutputFormat};
 
 use crate::compare::{Run, Strategy, Variant, compare};
 use crate::plot::{Heading, plot};
-use crate::quantity::{Ageing, Lapse, Load, Rate, Share};
+use crate::quantity::{Ageing, InvalidQuantity, Lapse, Load, Rate, Share};
 use crate::setup::{Estimates, Setup};
 use crate::table::table;
-use crate::workload::{Priorities, Workload, WorkloadError};
+use crate::workload::{Demands, Priorities, Workload, WorkloadError};
 
 /// The scheduler knows this many tasks of each lane where it has to look at all that wait.
 const LOOK_AHEAD_ALL: u32 = 1_000_000;
+/// The longest wait that the scheduler takes, in mean service times: no simulation is as long.
+const RESERVE_NEVER: f64 = 864.0;
 /// Tasks in its memory, at most.
 const TASKS_MAX: usize = 10_000_000;
 
@@ -89,6 +91,10 @@ pub struct Args {
     #[arg(long, value_name = "MIX", default_value = "5:1")]
     pub priorities: Priorities,
 
+    /// Cores that tasks of a priority ask for: <priority>:<cores>,… ; a trace has its own
+    #[arg(long, value_name = "MIX")]
+    pub demands: Option<Demands>,
+
     /// Which worker a task goes to: random, round-robin, least-loaded, power-of-two, resource; several are
     /// compared
     #[arg(
@@ -134,6 +140,10 @@ pub struct Args {
     #[arg(long, value_name = "COUNT", default_value_t = Options::default().suspended_max,
         value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub suspended_max: u32,
+
+    /// How long a task that asks for more than any worker has free waits until one is kept for it, or never
+    #[arg(long, value_name = "TIME", default_value = "0.6", value_parser = parse_reserve_after)]
+    pub reserve_after: Lapse,
 
     /// What a slot needs to go from a suspended task to the next
     #[arg(
@@ -204,7 +214,7 @@ pub enum SimulateError {
     Workload(#[from] WorkloadError),
     /// No worker could ever run it.
     #[error(
-        "a task of the trace asks for {resource} {wanted} and a worker has {had}: give --{resource} \
+        "a task asks for {resource} {wanted} and a worker has {had}: give --{resource} \
          {wanted} or more"
     )]
     TooSmall {
@@ -294,6 +304,7 @@ impl Args {
             },
             look_ahead: self.look_ahead.unwrap_or_else(|| look_ahead(&policy)),
             tasks_max: TASKS_MAX,
+            reserve_after: self.reserve_after.span(),
             policy,
             ..Options::default()
         }
@@ -305,10 +316,10 @@ impl Args {
             cpu: self.cpu.unwrap_or_default(),
             memory: self.memory.unwrap_or_default(),
         };
-        let Workload::Trace(trace) = workload else {
-            return Ok(had);
+        let wanted = match workload {
+            Workload::Trace(trace) => trace.largest_demand(),
+            _ => self.demands().largest(),
         };
-        let wanted = trace.largest_demand();
         let too_small = |resource, wanted: String, had: String| SimulateError::TooSmall {
             resource,
             wanted,
@@ -337,6 +348,7 @@ impl Args {
             seed: self.seed,
             workload,
             priorities: self.priorities.clone(),
+            demands: self.demands(),
             heartbeat: self.heartbeat,
             delay: self.delay,
             switch_cost: self.switch_cost,
@@ -344,6 +356,10 @@ impl Args {
             estimates: self.estimates,
             core: Options::default(),
         })
+    }
+
+    fn demands(&self) -> Demands {
+        self.demands.clone().unwrap_or_default()
     }
 
     fn heading(&self, setup: &Setup) -> Heading {
@@ -360,6 +376,13 @@ impl Args {
             },
         }
     }
+}
+
+fn parse_reserve_after(text: &str) -> Result<Lapse, InvalidQuantity> {
+    if text.trim() == "never" {
+        return Lapse::new(RESERVE_NEVER);
+    }
+    Lapse::parse_quantum(text)
 }
 
 /// How many tasks of each lane are to be known. Lanes are in the order of arrival: where that is all that

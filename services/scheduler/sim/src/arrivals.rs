@@ -9,7 +9,9 @@ use rota_wire::{Kind, Lane, Priority, Resources, Span};
 
 use crate::quantity::{UNIT, to_micros, to_work};
 use crate::setup::{Estimates, Setup};
-use crate::workload::{Priorities, Sampler, Trace, Workload, exponential, standard_normal};
+use crate::workload::{
+    Demands, Priorities, Sampler, Trace, Workload, exponential, standard_normal,
+};
 
 /// The first arrival: the roll call is over by then.
 const START: u64 = 200_000_000;
@@ -50,6 +52,7 @@ enum Source {
 struct Drawn {
     sampler: Sampler,
     priorities: Priorities,
+    demands: Demands,
     /// Units between two arrivals, on average.
     gap: f64,
     /// Kept as a fraction, so that rounding does not change the load.
@@ -77,6 +80,7 @@ impl Arrivals {
             (_, sampler) => Source::Drawn(Drawn {
                 sampler: sampler.expect("only a trace has none"),
                 priorities: setup.priorities.clone(),
+                demands: setup.demands.clone(),
                 gap: 1.0 / (setup.load.value() * setup.capacity() as f64),
                 now: START as f64 / UNIT,
                 gaps: generator(setup.seed, GAPS),
@@ -173,7 +177,7 @@ impl Drawn {
         self.now += exponential(&mut self.gaps) * self.gap;
         let duration = to_work(self.sampler.draw(&mut self.durations));
         let priority = self.priorities.at(self.levels.random());
-        let demand = Resources::NONE;
+        let demand = self.demands.of(priority);
         (to_micros(self.now), duration, lane(0, priority), demand)
     }
 }

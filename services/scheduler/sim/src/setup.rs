@@ -4,7 +4,7 @@ use rota_scheduler_core::Options;
 use rota_wire::Resources;
 
 use crate::quantity::{Lapse, Load, Rate, Share};
-use crate::workload::{Priorities, Workload};
+use crate::workload::{Demands, Priorities, Workload};
 
 /// One simulation.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub struct Setup {
     pub workload: Workload,
     /// How urgent they are; a trace has its own.
     pub priorities: Priorities,
+    /// What tasks of each priority ask for; a trace has its own.
+    pub demands: Demands,
     /// How often a worker is heard. Zero, or more than 200: as rarely as the core bears, for it loses a
     /// silent worker.
     pub heartbeat: Lapse,
@@ -65,6 +67,7 @@ impl Default for Setup {
             resources: Resources::NONE,
             workload: Workload::Exponential,
             priorities: Priorities::default(),
+            demands: Demands::default(),
             heartbeat: Lapse::new(0.5).expect("it is short"),
             delay: Lapse::ZERO,
             switch_cost: Lapse::ZERO,

@@ -3,6 +3,7 @@
 //! Every distribution is scaled to mean 1. Its shape is what matters: with the load it decides how long
 //! tasks wait, and which strategy serves them best.
 
+mod demands;
 mod sampler;
 mod trace;
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use rota_wire::Priority;
 
+pub use demands::{Demands, InvalidDemands};
 pub(crate) use sampler::{Sampler, exponential, standard_normal};
 pub use trace::{Trace, TraceError, TraceTask};
 

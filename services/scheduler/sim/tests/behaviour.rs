@@ -378,3 +378,47 @@ fn a_plot_has_a_line_and_a_legend_for_each_run_and_named_axes() {
     }
     assert!(!svg.contains("NaN") && !svg.contains("inf"));
 }
+
+/// Four machines of eight cores. One task in twenty asks for seven cores, the others for one: nine tenths of the
+/// cores are asked for.
+fn large_among_small(order: Order, reserve_after: f64) -> Figures {
+    run(&Setup {
+        workers: 4,
+        slots: 8,
+        load: load(0.7),
+        tasks: 20_000,
+        resources: Resources {
+            cpu: Cpu(8_000),
+            ..Resources::NONE
+        },
+        priorities: "9:0.05,5:0.95".parse().expect("good"),
+        demands: "9:7,5:1".parse().expect("good"),
+        core: Options {
+            reserve_after: lapse(reserve_after).span(),
+            ..ordered(order)
+        },
+        ..Setup::default()
+    })
+}
+
+#[test]
+fn large_tasks_wait_far_less_with_a_reservation_and_small_ones_hardly_more() {
+    for order in [Order::Fifo, Order::Sjf, Order::Las] {
+        let (never, soon) = (
+            large_among_small(order, 800.0),
+            large_among_small(order, 1.0),
+        );
+        assert_eq!((never.lost, soon.lost), (0, 0));
+        let large = |figures: &Figures| figures.by_priority[&9].mean_wait;
+        let small = |figures: &Figures| figures.by_priority[&5].mean_wait;
+        println!(
+            "{order}: large {} and {}, small {} and {}",
+            large(&never),
+            large(&soon),
+            small(&never),
+            small(&soon)
+        );
+        assert!(large(&soon) < large(&never) / 2.0, "{order}");
+        assert!(small(&soon) < small(&never) + 1.0, "{order}");
+    }
+}

@@ -60,6 +60,8 @@ fn what_makes_no_sense_is_refused_and_named() {
         (["--memory", "much"], ["--memory", "512MiB"]),
         (["--load-view", "guess"], ["guess", "heartbeat"]),
         (["--estimates", "rough"], ["rough", "noisy:<sigma>"]),
+        (["--demands", "9:much"], ["--demands", "<priority>:<cores>"]),
+        (["--reserve-after", "0"], ["--reserve-after", "more than 0"]),
         (["--priorities", "9:0.5"], ["--priorities", "add up to 1"]),
     ] {
         let message = simulate(&flags).expect_err(flags[1]);

@@ -7,7 +7,7 @@ use async_nats::jetstream::consumer::{AckPolicy, pull};
 use bytes::Bytes;
 use rota_bus::{Closed, InputPolicy, LaneEvent, PullEnd};
 use rota_local::ServerOptions;
-use rota_wire::{Input, Lane, TaskId};
+use rota_wire::{Input, Lane, Span, TaskId};
 use tokio::time::Instant;
 
 use crate::world::{LIMIT, World, event, lane, next};
@@ -351,4 +351,69 @@ async fn a_task_that_runs_for_long_does_not_come_again() {
     let stream = js.get_stream("ROTA_READY").await.expect("a stream");
     let info = stream.consumer_info("lane_mail_5").await.expect("told");
     assert_eq!(info.config.ack_wait.as_secs(), 24 * 3_600);
+}
+
+/// As after a crash in which the server forgot that it had deleted them.
+#[tokio::test]
+async fn messages_that_no_consumer_brings_are_found_and_can_be_queued_again() {
+    let world = World::start().await;
+    let lane = lane("a");
+    let mut reader = world.bus.lane_reader().await.expect("the server is there");
+    world.open(&mut reader, &lane).await;
+    for number in 1..=3 {
+        world
+            .put(&lane, &format!("t{number}"), Bytes::from_static(b"input"))
+            .await;
+    }
+    let none = world.bus.lane_stray(&lane, 1, Span::default()).await;
+    assert!(none.expect("the server answers").is_none(), "they wait");
+    let stranger = world.stranger().await;
+    let reset = stranger
+        .request(
+            "$JS.API.CONSUMER.RESET.ROTA_READY.lane_a_5",
+            r#"{"seq":4}"#.into(),
+        )
+        .await
+        .expect("the server answers");
+    assert!(
+        !reset.payload.windows(5).any(|part| part == b"error"),
+        "{reset:?}"
+    );
+    let young = world.bus.lane_stray(&lane, 1, Span::from_secs(60)).await;
+    assert!(young.expect("the server answers").is_none(), "too young");
+    let stray = async |from| {
+        let found = world.bus.lane_stray(&lane, from, Span::default()).await;
+        found.expect("the server answers").expect("there is one")
+    };
+    let first = stray(1).await;
+    assert_eq!(first.seq, 1);
+    world.bus.delete_stray(&first).await.expect("it is deleted");
+    world
+        .bus
+        .delete_stray(&first)
+        .await
+        .expect("it was deleted before");
+    let second = stray(1).await;
+    assert_eq!((second.seq, stray(3).await.seq), (2, 3));
+    for _ in 0..2 {
+        let again = world
+            .bus
+            .requeue_stray(&lane, &second, second.headers.clone())
+            .await;
+        again.expect("it is stored");
+    }
+    let waiting = world.bus.lane_stray(&lane, 1, Span::default()).await;
+    assert!(
+        waiting.expect("the server answers").is_none(),
+        "the copy waits"
+    );
+    reader.pull(&lane, 5).await.expect("it is asked");
+    match event(&mut reader).await {
+        LaneEvent::Delivered(copy) => assert_eq!(copy.delivery.seq, 4),
+        other => panic!("{other:?}"),
+    }
+    match event(&mut reader).await {
+        LaneEvent::PullEnded { unused, .. } => assert_eq!(unused, 4, "one copy was stored"),
+        other => panic!("{other:?}"),
+    }
 }

@@ -334,3 +334,30 @@ fn tasks_that_no_worker_could_ever_take_do_not_fill_the_window_of_their_lane() {
     rig.says("w1").labels = vec!["gpu".parse().expect("good")];
     assert_eq!(asked(&rig.beat("w1")), 0);
 }
+
+#[test]
+fn a_label_of_each_workers_own_makes_no_class_and_is_found_all_the_same() {
+    let mut rig = rig();
+    for number in 0..200_u64 {
+        let name = format!("w{number:03}");
+        rig.join_as(&name, 1, |says| {
+            says.labels = vec![format!("host={name}").parse().expect("a good label")];
+        });
+    }
+    assert_eq!(
+        rig.scheduler.fleet.classes_for(&echo().kind, &[]).count(),
+        1
+    );
+    for number in 0..200_u64 {
+        let name = format!("w{:03}", 199 - number);
+        let actions = rig.deliver_as(number + 1, |spec| {
+            spec.options.requires = vec![format!("host={name}").parse().expect("a good label")];
+        });
+        assert_eq!(placed(&actions), [(name.as_str(), number + 1)]);
+    }
+    let classes = rig.scheduler.fleet.classes_for(&echo().kind, &[]).count();
+    assert_eq!(
+        classes, 65,
+        "of too many labels the others tell nobody apart"
+    );
+}

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rota_wire::fleet::KindCapacity;
+use rota_wire::fleet::Heartbeat;
 use rota_wire::{Cpu, Kind, Label, Memory, Resources};
 
 use super::pool::{FleetPlace, Pool};
@@ -18,25 +18,33 @@ pub(crate) struct Profile {
 }
 
 impl Profile {
-    pub(crate) fn new(kinds: &[KindCapacity], labels: &[Label]) -> Self {
-        let kinds: BTreeMap<_, _> = kinds
+    /// What a worker says of itself, but for labels that nobody requires.
+    pub(crate) fn new(heartbeat: &Heartbeat, required: &BTreeSet<Label>) -> Self {
+        let kinds: BTreeMap<_, _> = heartbeat
+            .kinds
             .iter()
             .rev()
             .map(|capacity| (capacity.kind.clone(), capacity.concurrency))
             .collect();
+        let kinds: Vec<_> = kinds.into_iter().collect();
+        Self::of(&kinds, &heartbeat.labels, required)
+    }
+
+    pub(crate) fn of<'l>(
+        kinds: &[(Kind, Option<u32>)],
+        labels: impl IntoIterator<Item = &'l Label>,
+        required: &BTreeSet<Label>,
+    ) -> Self {
+        let labels = labels.into_iter().filter(|label| required.contains(*label));
         Self {
-            kinds: kinds.into_iter().collect(),
-            labels: labels.iter().cloned().collect(),
+            kinds: kinds.to_vec(),
+            labels: labels.cloned().collect(),
         }
     }
 
     pub(crate) fn limit(&self, kind: &Kind) -> u32 {
         let at = self.kinds.binary_search_by(|(known, _)| known.cmp(kind));
         at.map_or(0, |at| self.kinds[at].1.unwrap_or(u32::MAX))
-    }
-
-    pub(crate) fn carries(&self, labels: &[Label]) -> bool {
-        labels.iter().all(|label| self.labels.contains(label))
     }
 }
 
@@ -130,6 +138,8 @@ impl Class {
     pub(super) fn put(&mut self, worker: &mut Worker, indexes: Indexes) {
         let takes = worker.takes_tasks();
         let place = takes.then(|| place_of(worker));
+        // One that is kept for a task is nobody's choice.
+        let place = place.filter(|_| worker.kept_for.is_none());
         let open = place.filter(|_| worker.free_slots() > 0);
         if indexes.takers {
             self.takers.set(worker.key, place, indexes.turns);
@@ -149,7 +159,7 @@ impl Class {
         }
         let kept = Kept {
             takes,
-            free_slots: if takes { worker.free_slots() } else { 0 },
+            free_slots: place.map_or(0, |_| worker.free_slots()),
             capacity: if takes {
                 worker.resources
             } else {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rota_wire::fleet::{FrameMark, Heartbeat, MachineLoad, WorkerState};
-use rota_wire::{Cpu, Dialect, Holding, Kind, Micros, Resources, Span, WorkerId};
+use rota_wire::{Cpu, Dialect, Holding, Kind, Label, Micros, Resources, Span, WorkerId};
 
 use super::class::Kept;
 use super::{ClassKey, WorkerKey};
@@ -43,8 +43,11 @@ pub(crate) struct Worker {
     pub(crate) foreign: u32,
     /// What it may give to attempts that ask for cores or memory.
     pub(crate) resources: Resources,
+    pub(crate) labels: BTreeSet<Label>,
     /// Whether its machine has its tasks wait.
     pub(crate) pressed: bool,
+    /// The task for which it is kept.
+    pub(crate) kept_for: Option<u64>,
     /// Nobody listened when something was sent to it, and it was not heard since.
     pub(crate) muted: bool,
     /// Kinds that it cannot run although it was told to, and why.
@@ -171,7 +174,9 @@ impl Worker {
             turn: 0,
             foreign: 0,
             resources: heartbeat.resources,
+            labels: heartbeat.labels.iter().cloned().collect(),
             pressed: is_pressed(&heartbeat.machine),
+            kept_for: None,
             muted: false,
             withdrawn: BTreeMap::new(),
             dialect: heartbeat.dialect,
@@ -194,6 +199,9 @@ impl Worker {
         self.interval = heartbeat.interval;
         self.slots = heartbeat.slots;
         self.resources = heartbeat.resources;
+        if !self.carries_just(&heartbeat.labels) {
+            self.labels = heartbeat.labels.iter().cloned().collect();
+        }
         self.pressed = is_pressed(&heartbeat.machine);
         self.muted = false;
         self.dialect = heartbeat.dialect;
@@ -214,6 +222,12 @@ impl Worker {
     /// Whether it may be given tasks.
     pub(crate) fn takes_tasks(&self) -> bool {
         self.state == WorkerState::Up && !self.muted
+    }
+
+    /// Whether these are its labels.
+    pub(crate) fn carries_just(&self, labels: &[Label]) -> bool {
+        let all = labels.iter().all(|label| self.labels.contains(label));
+        all && labels.len() == self.labels.len()
     }
 
     /// A task that it holds is not under suspicion any more.

@@ -101,6 +101,17 @@ fn a_loss_is_forgiven_when_the_worker_comes_back_without_the_task_too() {
 }
 
 #[test]
+fn a_goodbye_of_one_who_was_lost_forgives_too() {
+    let mut rig = rig();
+    rig.join("w1", 1);
+    rig.deliver(1);
+    rig.wait(SILENCE);
+    rig.says("w1").state = rota_wire::fleet::WorkerState::Gone;
+    rig.beat("w1");
+    assert_eq!(rig.scheduler.memory().losses, []);
+}
+
+#[test]
 fn suspects_that_are_forgiven_run_beside_each_other() {
     let mut rig = rig();
     for (count, name) in [(1, "a"), (2, "b")] {

@@ -127,6 +127,25 @@ fn a_lane_that_is_closed_leaves_nothing() {
 }
 
 #[test]
+fn what_a_closed_lane_had_delivered_is_not_taken_for_fresh_when_it_is_opened_again() {
+    let orphan = lane("orphan", 5);
+    let mut rig = Rig::new();
+    rig.open(&orphan);
+    rig.join_for("w1", 1, &["orphan"]);
+    rig.event(delivered(7, 1, task_in("7", &orphan)));
+    rig.report("w1", 7, Ending::Stored);
+    assert_eq!(closed(&rig.wait(Span::from_secs(75))), ["orphan.5"]);
+    rig.event(Event::LaneClosed {
+        lane: orphan.clone(),
+    });
+    rig.join_for("w2", 1, &["orphan"]);
+    found(&mut rig, "orphan");
+    rig.open(&orphan);
+    let actions = rig.event(delivered(7, 1, task_in("7", &orphan)));
+    assert_eq!(crate::rig::looked_up(&actions), [7]);
+}
+
+#[test]
 fn the_lanes_of_all_kinds_are_looked_for_now_and_then() {
     let names: Vec<String> = (0..100).map(|number| format!("k{number:02}")).collect();
     let kinds: Vec<&str> = names.iter().map(String::as_str).collect();

@@ -61,6 +61,23 @@ fn one_suspended(order: Order) -> Rig {
 }
 
 #[test]
+fn a_worker_of_which_several_run_moves_to_another_class_with_all_of_them() {
+    let mut rig = rig(Order::Las);
+    rig.join_as("w1", 3, |says| {
+        says.labels = vec!["gpu".parse().expect("a good label")]
+    });
+    for seq in 1..=3 {
+        rig.deliver(seq);
+    }
+    // The books are checked after each event: nothing of the former class is left.
+    rig.deliver_as(4, |spec| {
+        spec.options.requires = vec!["gpu".parse().expect("a good label")]
+    });
+    let actions = rig.report("w1", 1, Ending::Stored);
+    assert_eq!(placed(&actions), [("w1", 4)]);
+}
+
+#[test]
 fn srtf_takes_the_slot_of_the_one_with_most_left() {
     let mut rig = rig(Order::Srtf);
     rig.join_steady("w1", 1);

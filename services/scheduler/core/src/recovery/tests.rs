@@ -152,8 +152,8 @@ fn a_claim_that_names_its_lane_is_revoked_once_that_lane_is_recovered() {
     });
     let held = [running_in(6, 1, &echo()), running_in(6, 2, &other)];
     join_holding(&mut rig, "w1", &held);
-    assert_eq!(revoked(&rig.open(&echo())), [("w1", 1)]);
-    assert_eq!(revoked(&rig.open(&other)), [("w1", 2)]);
+    assert_eq!(revoked(&rig.open_with(&echo(), 0, 9)), [("w1", 1)]);
+    assert_eq!(revoked(&rig.open_with(&other, 0, 9)), [("w1", 2)]);
 }
 
 #[test]
@@ -166,7 +166,27 @@ fn a_lane_that_only_a_claim_names_is_opened_for_it() {
         lane: other.clone()
     }));
     assert_eq!(revoked(&actions), []);
-    assert_eq!(revoked(&rig.open(&other)), [("w1", 2)]);
+    assert_eq!(revoked(&rig.open_with(&other, 0, 9)), [("w1", 2)]);
+}
+
+#[test]
+fn a_claim_on_what_a_consumer_made_anew_will_give_out_again_is_kept() {
+    let mut rig = rig(0, 0);
+    rig.wait(ROLL_CALL);
+    let actions = join_holding(&mut rig, "w1", &[running_in(6, 2, &echo())]);
+    assert_eq!(
+        revoked(&actions),
+        [],
+        "it knows nothing of what was given out"
+    );
+    rig.event(delivered(1, 1, task("1")));
+    assert_eq!(revoked(&rig.beat("w1")), []);
+    assert_eq!(looked_up(&rig.event(delivered(2, 1, task("2")))), []);
+    assert_eq!(placed(&rig.beat("w1")), [], "it is adopted");
+    join_holding(&mut rig, "w2", &[running_in(6, 3, &echo())]);
+    assert_eq!(revoked(&rig.beat("w2")), []);
+    rig.event(delivered(4, 1, task("4")));
+    assert_eq!(revoked(&rig.beat("w2")), [("w2", 3)], "it is over");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::judge::{Final, Verdict, rule};
 use super::step::{End, Fate, StoreFate};
 use super::worker::{FRIEND, ModelWorker};
 use super::world::World;
-use rota_scheduler_core::Event;
+use rota_scheduler_core::{Event, PullEnd};
 
 /// Seconds in which all is over.
 const ROUNDS_MAX: u32 = 300;
@@ -75,11 +75,15 @@ impl World {
     /// The server and the rest of the scheduler do their part.
     fn serve(&mut self) -> Verdict {
         while !self.openings.is_empty() {
-            self.open()?;
+            self.open(Fate::Arrives)?;
             self.end_turn()?;
         }
+        while self.store_late(0) == Happened {}
+        while self.pass_due(0, Fate::Arrives) == Happened {}
         while self.deliver(0, ALL, Fate::Arrives)? == Happened {}
-        while self.end_pull(0)? == Happened {}
+        while self.end_pull(0, PullEnd::Nothing)? == Happened {}
+        while self.write_off()? == Happened {}
+        while self.answer_probe(0, Fate::Arrives)? == Happened {}
         self.end_turn()?;
         for _ in 0..self.look_ups.len() {
             self.look(0, Fate::Arrives)?;
@@ -111,7 +115,9 @@ impl World {
 
     fn is_over(&self) -> bool {
         self.lanes.values().all(|stream| stream.is_empty())
+            && self.scheduler.tasks_in_memory() == 0
             && self.schedule.is_empty()
+            && self.due.is_empty()
             && self.workers.iter().all(ModelWorker::holds_nothing)
     }
 
@@ -128,7 +134,11 @@ impl World {
     }
 
     fn all_have_ended(&self) -> Verdict {
-        for task in &self.tasks {
+        for task in self
+            .tasks
+            .iter()
+            .filter(|task| !self.purged.contains(&task.id))
+        {
             let result = self.stored.results.get(&task.id);
             let result = result.ok_or_else(|| format!("{} has no result", task.id))?;
             let buried = *result != Final::Failed || self.stored.dead.contains(&task.id);

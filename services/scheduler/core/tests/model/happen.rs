@@ -2,21 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use rota_scheduler_core::{Event, Looked, PullEnd};
+use rota_scheduler_core::{Event, PullEnd};
+use rota_wire::TaskSpec;
 use rota_wire::fleet::WorkerState;
 use rota_wire::task::Recheck;
-use rota_wire::{Lane, TaskSpec};
 
 use super::judge::Verdict;
-use super::lane::{HandedOut, LaneStream};
-use super::step::{End, Fate, Road, Step, StoreFate, Traces};
+use super::lane::LaneStream;
+use super::step::{End, Fate, Road, Step, StoreFate};
 use super::worker::{Mail, ModelWorker, PROFILES, Reply};
-use super::world::{Opening, World};
+use super::world::{Remembers, World};
 
 const TASKS_MAX: usize = 60;
 const WORKERS_MAX: usize = 5;
 /// From here a selector means attempts that stand still.
 const OF_STANDING: u8 = 224;
+
+/// From here a selector means another lane than the one that the task was in.
+const OTHER_LANE: u8 = 192;
 
 /// Whether there was something for a step to be about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,11 +49,11 @@ impl World {
                 attempts,
                 needs,
             } => Ok(self.submit(lane, tasks, attempts, needs)),
-            Step::Resubmit { task } => Ok(self.resubmit(task)),
-            Step::Open { lanes } => {
+            Step::Resubmit { task, lane } => Ok(self.resubmit(task, lane)),
+            Step::Open { lanes, fate } => {
                 let mut done = Skipped;
                 for _ in 0..lanes {
-                    if self.open()? == Happened {
+                    if self.open(fate)? == Happened {
                         done = Happened;
                     }
                 }
@@ -61,15 +64,17 @@ impl World {
                 messages,
                 fate,
             } => self.deliver(lane, messages, fate),
-            Step::EndPull { lane } => self.end_pull(lane),
-            Step::AckWait { lane } => {
-                let lane = self.pick_lane(lane, LaneStream::has_out);
-                let stream = lane.and_then(|lane| self.lanes.get_mut(&lane));
-                Ok(stream.map_or(Skipped, |stream| {
-                    stream.ack_wait();
-                    Happened
-                }))
-            }
+            Step::EndPull { lane } => self.end_pull(lane, PullEnd::Nothing),
+            Step::CutPull { lane } => self.end_pull(lane, PullEnd::Cut),
+            Step::ResetConsumer { lane } => Ok(self.reset_consumer(lane)),
+            Step::Purge { lane, nth } => Ok(self.purge(lane, nth)),
+            Step::LateStore { nth } => Ok(self.store_late(nth)),
+            Step::PassDue { nth, fate } => Ok(self.pass_due(nth, fate)),
+            Step::Obituary { nth } => self.bury_worker(nth),
+            Step::Unheard { nth, fate } => self.tell_unheard(nth, fate),
+            Step::Probe { nth, fate } => self.answer_probe(nth, fate),
+            Step::Stall { ms } => self.stall(ms),
+            Step::AckWait { lane } => Ok(self.ack_wait(lane)),
             Step::LoseConsumer { lane, traces } => self.lose_consumer(lane, traces),
             Step::LoseAnswers { answers } => {
                 self.answers_to_lose = u32::from(answers);
@@ -87,12 +92,7 @@ impl World {
             Step::HearBeat { nth, fate } => self.hear_beat(nth, fate),
             Step::HearReport { nth, fate } => self.hear_report(nth, fate),
             Step::BeatAll => self.beat_all(),
-            Step::Mend => {
-                self.workers
-                    .iter_mut()
-                    .for_each(|worker| worker.cut = false);
-                Ok(Happened)
-            }
+            Step::Mend => Ok(self.mend()),
             Step::Join { profile } => Ok(self.join(profile)),
             Step::Beat { .. }
             | Step::Mail { .. }
@@ -106,6 +106,22 @@ impl World {
                 None => Ok(Skipped),
             },
         }
+    }
+
+    fn ack_wait(&mut self, lane: u8) -> Done {
+        let lane = self.pick_lane(lane, LaneStream::has_out);
+        let stream = lane.and_then(|lane| self.lanes.get_mut(&lane));
+        stream.map_or(Skipped, |stream| {
+            stream.ack_wait();
+            Happened
+        })
+    }
+
+    fn mend(&mut self) -> Done {
+        for worker in &mut self.workers {
+            worker.cut = false;
+        }
+        Happened
     }
 
     fn happen_to(&mut self, worker: usize, step: Step) -> Verdict<Done> {
@@ -122,7 +138,10 @@ impl World {
             Step::Repeat { .. } => self.report_all(worker),
             Step::Drain { .. } => self.drain(worker),
             Step::Leave { .. } => self.leave(worker)?,
-            Step::Crash { .. } => drop(self.workers.remove(worker)),
+            Step::Crash { .. } => {
+                let crashed = self.workers.remove(worker);
+                self.crashed.push(crashed.id);
+            }
             Step::Cut { .. } => {
                 self.workers[worker].cut = true;
                 self.workers[worker].inbox.clear();
@@ -133,13 +152,14 @@ impl World {
     }
 
     fn flow(&mut self) -> Verdict<Done> {
-        while self.open()? == Happened {}
+        while self.open(Fate::Arrives)? == Happened {}
         self.end_turn()?;
         for lane in 0..self.lanes.len() {
             self.deliver(u8::try_from(lane).expect("few lanes"), 3, Fate::Arrives)?;
         }
         self.end_turn()?;
         self.look(0, Fate::Arrives)?;
+        self.pass_due(0, Fate::Arrives);
         self.end_turn()?;
         for worker in 0..self.workers.len() {
             self.mail(worker, u8::MAX, Fate::Arrives);
@@ -158,157 +178,52 @@ impl World {
         Happened
     }
 
-    fn resubmit(&mut self, task: u8) -> Done {
+    /// A second message of a task, now and then in another lane.
+    fn resubmit(&mut self, task: u8, lane: u8) -> Done {
         let Some(index) = pick(self.tasks.len(), task) else {
             return Skipped;
         };
-        let again = TaskSpec {
-            recheck: Recheck::MayHaveRun,
+        let named = self.tasks[index].recheck == Recheck::Named;
+        let recheck = if named && lane & 1 == 0 {
+            Recheck::Named
+        } else {
+            Recheck::MayHaveRun
+        };
+        let mut again = TaskSpec {
+            recheck,
             ..self.tasks[index].clone()
         };
+        // Only whoever chose the id can submit it with something else.
+        if named && lane >= OTHER_LANE {
+            let other = self.lanes.keys().nth(usize::from(lane) % self.lanes.len());
+            let other = other.expect("counted round");
+            again.kind = other.kind.clone();
+            again.options.priority = other.priority;
+        }
         self.enqueue(again);
         Happened
-    }
-
-    pub(crate) fn open(&mut self) -> Verdict<Done> {
-        match self.openings.pop_front() {
-            None => return Ok(Skipped),
-            Some(Opening::Listed) => self.tell(Event::LanesListed { lanes: Vec::new() })?,
-            Some(Opening::Lane(lane)) => {
-                let (unacked, delivered_to) = self.lanes.entry(lane.clone()).or_default().reset();
-                self.tell(Event::LaneOpened {
-                    lane,
-                    unacked,
-                    delivered_to,
-                })?;
-            }
-        }
-        Ok(Happened)
-    }
-
-    pub(crate) fn deliver(&mut self, lane: u8, messages: u8, fate: Fate) -> Verdict<Done> {
-        let asked = |stream: &LaneStream| stream.credits > 0 && stream.has_more();
-        let Some(lane) = self.pick_lane(lane, asked) else {
-            return Ok(Skipped);
-        };
-        let mut done = Skipped;
-        for _ in 0..messages {
-            let stream = self.lanes.get_mut(&lane).expect("it is one of them");
-            let Some(handed_out) = stream.hand_out() else {
-                break;
-            };
-            done = Happened;
-            let HandedOut {
-                delivery,
-                pending,
-                spec,
-            } = handed_out;
-            if fate == Fate::Lost {
-                stream.lost += 1;
-                self.astray = true;
-                stream.lose_track(delivery.seq);
-                self.note(|| format!("  lost on its way: {delivery:?}"));
-                continue;
-            }
-            self.judge
-                .delivered(delivery.seq, spec.clone(), &self.stored);
-            self.tell(Event::Delivered {
-                lane: lane.clone(),
-                delivery,
-                pending,
-                task: spec,
-                input_bytes: delivery.seq % 7 * 10,
-            })?;
-        }
-        Ok(done)
-    }
-
-    pub(crate) fn end_pull(&mut self, lane: u8) -> Verdict<Done> {
-        // The server ends a pull that brought nothing only if there was nothing.
-        let asked = |stream: &LaneStream| stream.credits + stream.lost > 0;
-        let ends = |stream: &LaneStream| asked(stream) && (stream.came || !stream.has_more());
-        let Some(lane) = self.pick_lane(lane, ends) else {
-            return Ok(Skipped);
-        };
-        let stream = self.lanes.get_mut(&lane).expect("it is one of them");
-        let unused = std::mem::take(&mut stream.credits) + std::mem::take(&mut stream.lost);
-        stream.came = false;
-        self.tell(Event::PullEnded {
-            lane,
-            unused,
-            end: PullEnd::Nothing,
-        })?;
-        Ok(Happened)
-    }
-
-    fn lose_consumer(&mut self, lane: u8, traces: Traces) -> Verdict<Done> {
-        let Some(lane) = self.pick_lane(lane, |stream| stream.open) else {
-            return Ok(Skipped);
-        };
-        let stream = self.lanes.get_mut(&lane).expect("it is one of them");
-        (stream.open, stream.credits, stream.lost) = (false, 0, 0);
-        stream.forgotten = traces == Traces::Gone;
-        self.astray = true;
-        self.tell(Event::LaneGone { lane })?;
-        Ok(Happened)
-    }
-
-    pub(crate) fn look(&mut self, nth: u8, fate: Fate) -> Verdict<Done> {
-        let Some(index) = pick(self.look_ups.len(), nth) else {
-            return Ok(Skipped);
-        };
-        let (seq, id) = self.look_ups.remove(index).expect("counted round");
-        let found = match fate {
-            Fate::Lost => Looked::Unanswered,
-            _ if self.stored.results.contains_key(&id) => Looked::Result,
-            _ => Looked::Nothing,
-        };
-        self.tell(Event::Looked { seq, found })?;
-        Ok(Happened)
-    }
-
-    pub(crate) fn answer_store(&mut self, nth: u8, fate: StoreFate) -> Verdict<Done> {
-        let Some(index) = pick(self.stores.len(), nth) else {
-            return Ok(Skipped);
-        };
-        let store = self.stores[index].clone();
-        let seq = store.seq;
-        match fate {
-            _ if store.done => {}
-            StoreFate::Done | StoreFate::DoneInSilence | StoreFate::DoneUnheard => {
-                self.store(&store);
-            }
-            StoreFate::Halved => {
-                if let super::world::What::DeadLetter(id) = &store.what {
-                    self.stored.dead.insert(id.clone());
-                }
-            }
-            StoreFate::Refused => {}
-        }
-        if fate == StoreFate::DoneInSilence {
-            self.stores[index].done = true;
-            return Ok(Happened);
-        }
-        self.stores.remove(index);
-        match fate {
-            StoreFate::Done => self.tell(Event::Stored { seq })?,
-            _ => self.tell(Event::StoreFailed { seq })?,
-        }
-        Ok(Happened)
     }
 
     fn restart(&mut self, salt: u8) -> Verdict<Done> {
         let stores: Vec<_> = self.stores.drain(..).collect();
         for (index, store) in stores.iter().enumerate() {
-            if !store.done && salt & (1 << (index % 8)) != 0 {
-                self.store(store);
+            match salt.rotate_right(u32::try_from(index).unwrap_or(0)) & 3 {
+                _ if store.done => {}
+                1 => self.store(store),
+                2 => self.late.push(store.clone()),
+                _ => {}
             }
         }
         let expected = match salt % 2 {
             0 => BTreeSet::new(),
             _ => self.scheduler.workers().cloned().collect(),
         };
-        self.replace_scheduler(expected)?;
+        let memory = if salt & 4 == 0 {
+            Remembers::Nothing
+        } else {
+            Remembers::All
+        };
+        self.replace_scheduler(expected, memory)?;
         Ok(Happened)
     }
 
@@ -317,7 +232,8 @@ impl World {
             self.answer_store(0, StoreFate::Done)?;
             self.end_turn()?;
         }
-        self.replace_scheduler(self.scheduler.workers().cloned().collect())?;
+        let expected = self.scheduler.workers().cloned().collect();
+        self.replace_scheduler(expected, Remembers::All)?;
         for worker in 0..self.workers.len() {
             self.mail(worker, u8::MAX, Fate::Arrives);
             self.count_begun();
@@ -452,12 +368,6 @@ impl World {
         self.tell(Event::Heartbeat(Box::new(goodbye)))
     }
 
-    fn pick_lane(&self, lane: u8, which: impl Fn(&LaneStream) -> bool) -> Option<Lane> {
-        let lanes = self.lanes.iter().filter(|(_, stream)| which(stream));
-        let lanes: Vec<&Lane> = lanes.map(|(lane, _)| lane).collect();
-        pick(lanes.len(), lane).map(|index| lanes[index].clone())
-    }
-
     fn pick_worker(&self, step: Step) -> Option<usize> {
         let which: fn(&ModelWorker) -> bool = match step {
             Step::Mail { .. } => |worker| !worker.inbox.is_empty(),
@@ -484,6 +394,6 @@ impl World {
     }
 }
 
-fn pick(len: usize, selector: u8) -> Option<usize> {
+pub(crate) fn pick(len: usize, selector: u8) -> Option<usize> {
     (len > 0).then(|| selector as usize % len)
 }

@@ -6,9 +6,10 @@ use rota_scheduler_core::{Action, AssignFrame, Options, Order};
 use rota_wire::event::{Event as Told, RedeliveryCause};
 use rota_wire::fleet::{Heartbeat, KindCapacity, Stage, WorkerState};
 use rota_wire::{
-    Cpu, Holding, Kind, Label, Micros, Resources, Span, TaskId, TaskSpec, Term, WorkerId,
+    Cpu, Holding, Kind, Label, Lane, Micros, Resources, Span, TaskId, TaskSpec, Term, WorkerId,
 };
 
+use super::blame::Blame;
 use super::seen::Seen;
 
 /// A rule that is broken, in words.
@@ -19,11 +20,16 @@ pub(crate) type Verdict<T = ()> = Result<T, String>;
 pub(crate) struct Judge {
     options: Options,
     term: Term,
-    began: Micros,
-    /// Workers of the last term that have not been heard.
+    /// Whether workers of the last term were expected, and who of them has not been heard.
+    expecting: bool,
     missing: BTreeSet<WorkerId>,
+    /// How far earlier terms came in each lane.
+    left_to: BTreeMap<Lane, u64>,
+    pub(crate) blame: Blame,
     /// What was delivered and is not acked.
     known: BTreeMap<u64, Known>,
+    acked: BTreeSet<u64>,
+    condemned: BTreeSet<u64>,
     /// What was assigned and not taken back. Adopted deliveries are not here, until they are suspended or
     /// resumed.
     assigned: BTreeMap<u64, Attempt>,
@@ -62,7 +68,8 @@ struct Known {
     /// It had its result when it came, or came again after it was given back.
     over: bool,
     returning: bool,
-    losses: u32,
+    /// Of an earlier term: until then whoever may run it is listened for.
+    listen_until: Option<Micros>,
 }
 
 /// A worker's newest word.
@@ -86,6 +93,8 @@ pub(crate) struct Stored {
     pub(crate) dead: BTreeSet<TaskId>,
     /// Messages whose retry was stored.
     pub(crate) retried: BTreeSet<u64>,
+    /// The latest attempt of each task that ever lay in the schedule.
+    pub(crate) scheduled: BTreeMap<TaskId, u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,18 +104,17 @@ pub(crate) enum Final {
 }
 
 impl Judge {
-    pub(crate) fn new(
-        options: Options,
-        term: Term,
-        began: Micros,
-        missing: BTreeSet<WorkerId>,
-    ) -> Self {
+    pub(crate) fn new(options: Options, term: Term, missing: BTreeSet<WorkerId>) -> Self {
         Self {
             options,
             term,
-            began,
+            expecting: !missing.is_empty(),
             missing,
+            left_to: BTreeMap::new(),
+            blame: Blame::default(),
             known: BTreeMap::new(),
+            acked: BTreeSet::new(),
+            condemned: BTreeSet::new(),
             assigned: BTreeMap::new(),
             heard: BTreeMap::new(),
             frames: BTreeMap::new(),
@@ -122,18 +130,57 @@ impl Judge {
         self.known.len()
     }
 
-    pub(crate) fn delivered(&mut self, seq: u64, spec: TaskSpec, stored: &Stored) {
+    /// Messages that were given back and have not come again.
+    pub(crate) fn returning(&self) -> usize {
+        let known = self.known.values();
+        known.filter(|known| known.returning).count()
+    }
+
+    pub(crate) fn opened(&mut self, lane: &Lane, delivered_to: u64) {
+        let left_to = self.left_to.entry(lane.clone()).or_default();
+        *left_to = delivered_to.max(*left_to);
+    }
+
+    pub(crate) fn delivered(
+        &mut self,
+        now: Micros,
+        lane: &Lane,
+        seq: u64,
+        spec: TaskSpec,
+        stored: &Stored,
+    ) {
         let over = stored.results.contains_key(&spec.id);
+        let left = self.left_to.get(lane).is_some_and(|to| seq <= *to);
+        let listen_until = left.then(|| now.plus(self.options.roll_call));
         let new = Known {
             spec,
             over,
             returning: false,
-            losses: 0,
+            listen_until,
         };
         let known = self.known.entry(seq).or_insert(new);
         if std::mem::take(&mut known.returning) {
-            known.over = over;
+            (known.over, known.listen_until) = (over, None);
         }
+    }
+
+    /// A message is not in its lane any more, as was told.
+    pub(crate) fn gone(&mut self, seq: u64) {
+        self.known.remove(&seq);
+        self.take_back(seq);
+    }
+
+    /// The scheduler stood still for so long.
+    pub(crate) fn stalled(&mut self, span: Span) {
+        for known in self.known.values_mut() {
+            known.listen_until = known.listen_until.map(|until| until.plus(span));
+        }
+    }
+
+    /// A worker is not there any more, as was told.
+    pub(crate) fn ended(&mut self, worker: &WorkerId) {
+        self.missing.remove(worker);
+        self.blame.ended(worker);
     }
 
     /// A worker has answered the roll call.
@@ -142,6 +189,7 @@ impl Judge {
     }
 
     pub(crate) fn heard(&mut self, heartbeat: &Heartbeat) {
+        self.blame.heard(&heartbeat.worker);
         let mut listed = BTreeMap::new();
         if let Some(said) = self.heard.get_mut(&heartbeat.worker) {
             if said.number >= heartbeat.number {
@@ -169,7 +217,6 @@ impl Judge {
             | Action::OpenLane { .. }
             | Action::CloseLane { .. }
             | Action::FindLanes { .. }
-            | Action::Probe { .. }
             | Action::Refuse { .. }
             | Action::Pull { .. }
             | Action::Record { .. } => Ok(()),
@@ -203,12 +250,20 @@ impl Judge {
             }
             Action::Bury { seq, failure, .. } => {
                 self.take_back(*seq);
-                self.must_know(*seq)?;
-                let losses = self.known[seq].losses;
-                rule(
-                    failure.is_some() || losses >= self.options.losses_max,
-                    || format!("#{seq} is buried after {losses} losses and no failure"),
-                )
+                let id = self.must_know(*seq)?.id.clone();
+                let certain = self.blame.certain(&id);
+                let poison = certain >= self.options.losses_max as usize;
+                // One whose burial has begun is buried, whoever comes back meanwhile.
+                let again = !self.condemned.insert(*seq);
+                rule(failure.is_some() || poison || again, || {
+                    format!("#{seq} is buried: {certain} workers have ended, and no failure")
+                })
+            }
+            Action::Probe { worker } => {
+                self.seen.probed += 1;
+                rule(self.blame.is_blamed(worker), || {
+                    format!("{worker} is looked for")
+                })
             }
             Action::Tell(told) => {
                 self.hear(told);
@@ -231,28 +286,44 @@ impl Judge {
     }
 
     fn hear(&mut self, told: &Told) {
+        self.seen.reserved += u32::from(matches!(told, Told::Reserved { .. }));
         if let Told::Redelivered {
             task,
+            worker,
             cause: RedeliveryCause::Lost,
             ..
         } = told
         {
-            let mut known = self.known.values_mut();
-            if let Some(known) = known.find(|known| known.spec.id == *task) {
-                known.losses += 1;
-            }
+            self.blame.lost(task, worker);
         }
     }
 
     fn ack(&mut self, seq: u64, stored: &Stored) -> Verdict {
-        let id = self.must_know(seq)?.id.clone();
-        let mut others = self.known.iter();
-        let duplicate = others.any(|(other, known)| *other != seq && known.spec.id == id);
+        // It came again before its ack was carried out.
+        if !self.known.contains_key(&seq) && self.acked.contains(&seq) {
+            return Ok(());
+        }
+        self.acked.insert(seq);
+        let spec = self.must_know(seq)?;
+        let (id, attempt) = (spec.id.clone(), spec.attempt);
+        let others = self.known.iter().filter(|(other, known)| {
+            **other != seq && known.spec.id == id && known.spec.attempt >= attempt
+        });
+        let duplicate = others.count() > 0;
         let settled = stored.results.contains_key(&id) || stored.retried.contains(&seq);
+        let later = stored
+            .scheduled
+            .get(&id)
+            .is_some_and(|last| *last > attempt);
+        if settled && !duplicate && stored.results.contains_key(&id) {
+            self.blame.forget(&id);
+        }
         self.known.remove(&seq);
         self.take_back(seq);
-        rule(settled || duplicate, || {
-            format!("#{seq} ({id}) is acked without result, retry or another message")
+        rule(settled || duplicate || later, || {
+            format!(
+                "#{seq} ({id}) is acked without result, retry or another message that is as late"
+            )
         })
     }
 
@@ -267,10 +338,6 @@ impl Judge {
         })?;
         rule(frame.tasks.len() <= self.options.frame_tasks_max, || {
             format!("a frame of {} tasks", frame.tasks.len())
-        })?;
-        let listened = self.began.plus(self.options.roll_call) <= now || self.missing.is_empty();
-        rule(frame.tasks.is_empty() || listened, || {
-            "tasks are assigned before the roll call has ended".to_owned()
         })?;
         for holding in &frame.suspended {
             self.suspend(now, worker, *holding)?;
@@ -408,6 +475,11 @@ impl Judge {
         rule(!self.known[&seq].over, || {
             format!("#{seq} runs although it had its result when it came")
         })?;
+        let all_heard = self.expecting && self.missing.is_empty();
+        let until = self.known[&seq].listen_until.filter(|_| !all_heard);
+        rule(until.is_none_or(|until| until <= now), || {
+            format!("#{seq} was left, and is assigned before the roll call has ended")
+        })?;
         let attempt = Attempt {
             worker: worker.clone(),
             holding,
@@ -436,7 +508,7 @@ impl Judge {
             format!("#{seq} is given to {worker}, which is not {lacking:?}")
         })?;
         self.must_have(worker, options.demand)?;
-        let suspect = self.known[&seq].losses >= self.suspect_from();
+        let suspect = self.blame.losses(&spec.id) >= self.suspect_from();
         let suspects = self.load(worker, &spec.kind).suspects;
         rule(!suspect || suspects == 1, || {
             format!("{worker} is given {suspects} tasks under suspicion")
@@ -493,7 +565,7 @@ impl Judge {
                 }
                 Course::Suspended => load.suspended += 1,
             }
-            load.suspects += u32::from(known.losses >= self.suspect_from());
+            load.suspects += u32::from(self.is_suspect(&known.spec.id));
         }
         load
     }
@@ -515,8 +587,12 @@ impl Judge {
         demands.fold(Resources::NONE, Resources::plus)
     }
 
-    fn suspect_from(&self) -> u32 {
-        self.options.losses_max.saturating_sub(1).max(1)
+    fn is_suspect(&self, id: &TaskId) -> bool {
+        self.blame.losses(id) >= self.suspect_from()
+    }
+
+    fn suspect_from(&self) -> usize {
+        self.options.losses_max.saturating_sub(1).max(1) as usize
     }
 }
 

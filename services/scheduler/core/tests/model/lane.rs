@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use rota_wire::{Delivery, TaskSpec};
+use rota_wire::{Delivery, TaskId, TaskSpec};
 
 #[derive(Debug, Default)]
 pub(crate) struct LaneStream {
@@ -21,8 +21,8 @@ pub(crate) struct LaneStream {
     pub(crate) lost: u32,
     /// Whether the scheduler was told that the lane is open.
     pub(crate) open: bool,
-    /// Whether anything was handed out since the lane was opened or a pull ended.
-    pub(crate) came: bool,
+    /// Whether it has a consumer.
+    pub(crate) consumer: bool,
     /// Its consumer was deleted, and with it the memory of what was handed out.
     pub(crate) forgotten: bool,
 }
@@ -81,7 +81,6 @@ impl LaneStream {
             None => *self.messages.iter().find(|(_, message)| new(message))?.0,
         };
         self.credits -= 1;
-        self.came = true;
         self.delivered_to = self.delivered_to.max(seq);
         let message = self.messages.get_mut(&seq)?;
         (message.place, message.owed) = (Place::Out, false);
@@ -152,18 +151,59 @@ impl LaneStream {
 
     /// Makes the consumer anew or resets it, and tells what its opener is told.
     pub(crate) fn reset(&mut self) -> (u32, u64) {
-        self.again.clear();
-        (self.credits, self.lost, self.came, self.open) = (0, 0, false, true);
-        let mut unacked = 0;
-        for (seq, message) in &mut self.messages {
-            (message.place, message.count, message.owed) = (Place::New, 0, false);
-            unacked += u32::from(*seq <= self.delivered_to);
-        }
+        (self.credits, self.lost, self.open) = (0, 0, true);
+        self.consumer = true;
+        let unacked = self.make_all_new();
         if std::mem::take(&mut self.forgotten) {
             (0, 0)
         } else {
             (unacked, self.delivered_to)
         }
+    }
+
+    /// Makes everything un-acked new to the consumer, and tells how many that are.
+    pub(crate) fn make_all_new(&mut self) -> u32 {
+        self.again.clear();
+        let mut unacked = 0;
+        for (seq, message) in &mut self.messages {
+            (message.place, message.count, message.owed) = (Place::New, 0, false);
+            unacked += u32::from(*seq <= self.delivered_to);
+        }
+        unacked
+    }
+
+    /// Deletes the consumer, unless something is un-acked.
+    pub(crate) fn close(&mut self) -> bool {
+        // After a reset by somebody else the server does not know what it had handed out before, and nobody could
+        // tell a leader that comes later. That is not asked for here.
+        let mut messages = self.messages.iter();
+        if messages.any(|(seq, message)| message.place != Place::New || *seq <= self.delivered_to) {
+            return false;
+        }
+        (self.credits, self.lost, self.open) = (0, 0, false);
+        (self.consumer, self.forgotten) = (false, true);
+        true
+    }
+
+    /// The tasks of which there is a message.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &TaskId> {
+        self.messages.values().map(|message| &message.spec.id)
+    }
+
+    /// What may be taken out by hand and is missed by nobody for ever.
+    pub(crate) fn to_purge(&self) -> Vec<u64> {
+        let those = self.messages.iter();
+        let those = those.filter(|(_, message)| message.place != Place::Again && !message.owed);
+        those.map(|(seq, _)| *seq).collect()
+    }
+
+    /// Whether anything was ever handed out.
+    pub(crate) const fn was_pulled(&self) -> bool {
+        self.delivered_to > 0
+    }
+
+    pub(crate) fn remove(&mut self, seq: u64) {
+        self.messages.remove(&seq);
     }
 
     fn hears_of(&self, seq: u64) -> bool {

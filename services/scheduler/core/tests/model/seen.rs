@@ -12,6 +12,10 @@ pub(crate) struct Seen {
     pub(crate) adopted: u32,
     /// One was told again what it had not done.
     pub(crate) repeated: u32,
+    /// Workers that were kept for a task.
+    pub(crate) reserved: u32,
+    /// Workers that were looked for.
+    pub(crate) probed: u32,
     /// Tasks that ask for resources or labels.
     pub(crate) particular: u32,
 }
@@ -24,6 +28,8 @@ impl Seen {
         self.rotated += other.rotated;
         self.adopted += other.adopted;
         self.repeated += other.repeated;
+        self.reserved += other.reserved;
+        self.probed += other.probed;
         self.particular += other.particular;
     }
 }

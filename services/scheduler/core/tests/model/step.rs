@@ -17,14 +17,32 @@ pub(crate) enum Step {
         attempts: u8,
         needs: u8,
     },
-    /// A second message of a task that was submitted before.
-    Resubmit { task: u8 },
-    /// The next lanes that are to be opened are, or all have been.
-    Open { lanes: u8 },
+    /// A second message of a task that was submitted before, now and then in another lane.
+    Resubmit { task: u8, lane: u8 },
+    /// The next that is to be done with lanes, or to be told of them, is; or it fails.
+    Open { lanes: u8, fate: Fate },
     /// The server hands out messages that were asked for.
     Deliver { lane: u8, messages: u8, fate: Fate },
-    /// A pull ends with what it has brought.
+    /// A pull ends since there is nothing to give.
     EndPull { lane: u8 },
+    /// A pull is cut short: a leader steps down.
+    CutPull { lane: u8 },
+    /// Somebody resets a lane's consumer and tells nobody.
+    ResetConsumer { lane: u8 },
+    /// A message is taken out of its lane by hand.
+    Purge { lane: u8, nth: u8 },
+    /// A store that was told to have failed happens all the same.
+    LateStore { nth: u8 },
+    /// The submitter passes on a retry that is due.
+    PassDue { nth: u8, fate: Fate },
+    /// A worker that has crashed is told to be dead.
+    Obituary { nth: u8 },
+    /// The server tells that nobody listened to a frame.
+    Unheard { nth: u8, fate: Fate },
+    /// A worker is looked for.
+    Probe { nth: u8, fate: Fate },
+    /// The scheduler stands still for a while, and knows it.
+    Stall { ms: u16 },
     /// Nobody has answered deliveries of a lane for too long: they come again.
     AckWait { lane: u8 },
     /// A lane's consumer is gone.
@@ -129,6 +147,8 @@ pub(crate) enum StoreFate {
     DoneInSilence,
     /// It is done, and seems to have failed.
     DoneUnheard,
+    /// It seems to have failed, and is done later.
+    DoneLater,
     /// Of a dead letter and its result only the first is stored.
     Halved,
     /// It is not done.
@@ -140,7 +160,8 @@ pub(crate) fn any_steps(most: usize) -> impl Strategy<Value = Steps> {
     let work = prop_oneof![
         4 => (any::<u8>(), 1..4_u8, 1..4_u8, needs())
             .prop_map(|(lane, tasks, attempts, needs)| Step::Submit { lane, tasks, attempts, needs }),
-        1 => any::<u8>().prop_map(|task| Step::Resubmit { task }),
+        2 => (any::<u8>(), any::<u8>()).prop_map(|(task, lane)| Step::Resubmit { task, lane }),
+        4 => (any::<u8>(), fate()).prop_map(|(nth, fate)| Step::PassDue { nth, fate }),
         9 => (any::<u8>(), 1..6_u8, fate())
             .prop_map(|(lane, messages, fate)| Step::Deliver { lane, messages, fate }),
         10 => (any::<u8>(), any::<u8>(), end())
@@ -163,15 +184,23 @@ pub(crate) fn any_steps(most: usize) -> impl Strategy<Value = Steps> {
         1 => (any::<u8>(), traces())
             .prop_map(|(lane, traces)| Step::LoseConsumer { lane, traces }),
         1 => (1..3_u8).prop_map(|answers| Step::LoseAnswers { answers }),
+        1 => any::<u8>().prop_map(|lane| Step::ResetConsumer { lane }),
+        1 => (any::<u8>(), any::<u8>()).prop_map(|(lane, nth)| Step::Purge { lane, nth }),
+        3 => any::<u8>().prop_map(|nth| Step::LateStore { nth }),
+        2 => (0..5_000_u16).prop_map(|ms| Step::Stall { ms }),
         1 => any::<u8>().prop_map(|worker| Step::Drain { worker }),
         1 => any::<u8>().prop_map(|worker| Step::Leave { worker }),
-        1 => any::<u8>().prop_map(|worker| Step::Crash { worker }),
+        2 => any::<u8>().prop_map(|worker| Step::Crash { worker }),
+        1 => any::<u8>().prop_map(|nth| Step::Obituary { nth }),
+        1 => (any::<u8>(), fate()).prop_map(|(nth, fate)| Step::Unheard { nth, fate }),
+        2 => (any::<u8>(), fate()).prop_map(|(nth, fate)| Step::Probe { nth, fate }),
         2 => any::<u8>().prop_map(|worker| Step::Cut { worker }),
         2 => Just(Step::Mend),
     ];
     let rest = prop_oneof![
-        6 => (1..6_u8).prop_map(|lanes| Step::Open { lanes }),
+        6 => (1..6_u8, fate()).prop_map(|(lanes, fate)| Step::Open { lanes, fate }),
         2 => any::<u8>().prop_map(|lane| Step::EndPull { lane }),
+        1 => any::<u8>().prop_map(|lane| Step::CutPull { lane }),
         6 => (0..1_000_u16).prop_map(|ms| Step::Pass { ms }),
     ];
     let replaced = prop_oneof![
@@ -182,7 +211,8 @@ pub(crate) fn any_steps(most: usize) -> impl Strategy<Value = Steps> {
     vec(prop_oneof![14 => step, 1 => Just(Step::Flow)], 0..most).prop_map(Steps)
 }
 
-/// What happens where nothing is lost, nobody dies, and only the scheduler is replaced now and then.
+/// What happens where nothing is lost and nobody dies: the scheduler is replaced or stands still now and then,
+/// pulls are cut, and lanes can not be opened at once.
 pub(crate) fn peaceful_steps(most: usize) -> impl Strategy<Value = Steps> {
     let end = prop_oneof![
         6 => Just(End::Completed),
@@ -206,8 +236,11 @@ pub(crate) fn peaceful_steps(most: usize) -> impl Strategy<Value = Steps> {
             .prop_map(move |(worker, messages)| Step::Mail { worker, messages, fate }),
         5 => any::<u8>().prop_map(move |nth| Step::HearReport { nth, fate }),
         1 => any::<u8>().prop_map(|worker| Step::Repeat { worker }),
-        4 => (1..6_u8).prop_map(|lanes| Step::Open { lanes }),
+        4 => (1..6_u8, fate_of_opening())
+            .prop_map(|(lanes, fate)| Step::Open { lanes, fate }),
         3 => any::<u8>().prop_map(|lane| Step::EndPull { lane }),
+        2 => any::<u8>().prop_map(|lane| Step::CutPull { lane }),
+        1 => (0..5_000_u16).prop_map(|ms| Step::Stall { ms }),
         3 => (0..1_500_u16).prop_map(|ms| Step::Pass { ms }),
         2 => Just(Step::Flow),
         2 => Just(Step::HandOver),
@@ -221,6 +254,10 @@ fn needs() -> impl Strategy<Value = u8> {
 
 fn fate() -> impl Strategy<Value = Fate> {
     prop_oneof![12 => Just(Fate::Arrives), 1 => Just(Fate::Twice), 2 => Just(Fate::Lost)]
+}
+
+fn fate_of_opening() -> impl Strategy<Value = Fate> {
+    prop_oneof![4 => Just(Fate::Arrives), 1 => Just(Fate::Lost)]
 }
 
 fn road() -> impl Strategy<Value = Road> {
@@ -245,6 +282,7 @@ fn store_fate() -> impl Strategy<Value = StoreFate> {
         4 => Just(StoreFate::Done),
         1 => Just(StoreFate::DoneInSilence),
         1 => Just(StoreFate::DoneUnheard),
+        3 => Just(StoreFate::DoneLater),
         1 => Just(StoreFate::Halved),
         1 => Just(StoreFate::Refused),
     ]

@@ -9,9 +9,12 @@ use std::sync::Arc;
 
 use rota_scheduler_core::AssignFrame;
 use rota_wire::dispatch::{Ending, Failure, Outcome, Retry};
-use rota_wire::fleet::{FrameMark, Heartbeat, Held, KindCapacity, MachineLoad, Stage, WorkerState};
+use rota_wire::fleet::{
+    FrameMark, Heartbeat, Held, HeldTask, KindCapacity, MachineLoad, Stage, WorkerState,
+};
 use rota_wire::{
-    Cpu, Holding, Kind, Label, Memory, Micros, Resources, Span, TaskSpec, Term, WorkerId,
+    Cpu, Dialect, Holding, Kind, Label, Lane, Memory, Micros, Resources, Span, TaskSpec, Term,
+    WorkerId,
 };
 
 use super::step::End;
@@ -88,6 +91,8 @@ pub(crate) struct ModelWorker {
     seen: Option<FrameMark>,
     beats: u64,
     outcomes: u64,
+    /// One worker in four is of the release before.
+    dialect: Dialect,
 }
 
 /// What is sent to a worker.
@@ -160,6 +165,11 @@ impl ModelWorker {
             seen: None,
             beats: 0,
             outcomes: 0,
+            dialect: if name.ends_with(['3', '7']) {
+                Dialect::V1
+            } else {
+                Dialect::V2
+            },
         }
     }
 
@@ -204,7 +214,14 @@ impl ModelWorker {
                 Place::Ended(_) => Stage::Ended,
             },
             ran: Span::from_ms(taken.ran(now) / 1_000),
-            task: None,
+            task: (self.dialect == Dialect::V2).then(|| HeldTask {
+                id: taken.task.id.clone(),
+                lane: Lane {
+                    kind: taken.task.kind.clone(),
+                    priority: taken.task.options.priority,
+                },
+                attempt: taken.task.attempt,
+            }),
         });
         Heartbeat {
             worker: self.id.clone(),
@@ -220,7 +237,7 @@ impl ModelWorker {
             held: held.collect(),
             machine: MachineLoad::default(),
             withdrawn: Vec::new(),
-            dialect: rota_wire::Dialect::V2,
+            dialect: self.dialect,
         }
     }
 

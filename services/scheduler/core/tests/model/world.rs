@@ -6,17 +6,18 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use rota_scheduler_core::{Action, Beginning, Event, Options, Scheduler};
+use rota_scheduler_core::{Action, Beginning, Event, Looked, Options, Scheduler};
 use rota_wire::dispatch::{Ending, Outcome};
 use rota_wire::event::Event as Told;
 use rota_wire::fleet::{Heartbeat, WorkerState};
 use rota_wire::options::Backoff;
 use rota_wire::task::Recheck;
 use rota_wire::{
-    Cpu, Kind, Lane, Memory, Micros, Priority, Resources, Span, TaskId, TaskOptions, TaskSpec,
-    Term, WorkerId,
+    Cpu, Kind, Lane, LeaderMemory, Memory, Micros, Priority, Resources, Span, TaskId, TaskOptions,
+    TaskSpec, Term, WorkerId,
 };
 
+use super::blame::Blame;
 use super::judge::{Final, Judge, Stored, Verdict, rule};
 use super::lane::LaneStream;
 use super::narrate;
@@ -55,9 +56,22 @@ pub(crate) struct World {
     pub(crate) workers: Vec<ModelWorker>,
     pub(crate) beats: VecDeque<Heartbeat>,
     pub(crate) reports: VecDeque<(WorkerId, Outcome)>,
-    pub(crate) look_ups: VecDeque<(u64, TaskId)>,
+    /// Look-ups, and what they found if that is on its way.
+    pub(crate) look_ups: VecDeque<(u64, TaskId, Option<Looked>)>,
     pub(crate) stores: VecDeque<Store>,
+    /// Stores that were told to have failed, and happen later.
+    pub(crate) late: Vec<Store>,
+    /// Retries that are due and that the submitter has not passed on.
+    pub(crate) due: VecDeque<TaskSpec>,
+    /// Tasks of which a message was taken out by hand.
+    pub(crate) purged: BTreeSet<TaskId>,
     pub(crate) openings: VecDeque<Opening>,
+    /// Workers that have crashed and were not told to be dead.
+    pub(crate) crashed: Vec<WorkerId>,
+    /// Frames that nobody listened to.
+    pub(crate) unheard: VecDeque<(WorkerId, u64)>,
+    /// Workers that are looked for.
+    pub(crate) probes: VecDeque<WorkerId>,
     pub(crate) answers_to_lose: u32,
     /// Whether messages or answers between server and scheduler were ever lost in this term.
     pub(crate) astray: bool,
@@ -77,10 +91,20 @@ pub(crate) enum Narrates {
     All,
 }
 
+/// What the scheduler wants done with its lanes, or is to be told of them.
 #[derive(Debug)]
 pub(crate) enum Opening {
-    Lane(Lane),
     Listed,
+    Found(Lane),
+    Lane(Lane),
+    Close(Lane),
+}
+
+/// Whether a scheduler is told what the one before it has learned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Remembers {
+    Nothing,
+    All,
 }
 
 /// Something that is being stored.
@@ -101,7 +125,7 @@ impl World {
     pub(crate) fn new(options: Options, narrates: Narrates) -> Verdict<Self> {
         let (now, term) = (Micros(1_000_000_000), Term(1));
         let scheduler = || {
-            let beginning = beginning(term, now, BTreeSet::new());
+            let beginning = beginning(term, now, BTreeSet::new(), None);
             Scheduler::new(options.clone(), beginning, &mut Vec::new())
         };
         let mut world = Self {
@@ -109,7 +133,7 @@ impl World {
             term,
             scheduler: scheduler(),
             twin: scheduler(),
-            judge: Judge::new(options.clone(), term, now, BTreeSet::new()),
+            judge: Judge::new(options.clone(), term, BTreeSet::new()),
             seen: Seen::default(),
             options: options.clone(),
             lanes: LANES
@@ -124,7 +148,13 @@ impl World {
             reports: VecDeque::new(),
             look_ups: VecDeque::new(),
             stores: VecDeque::new(),
+            late: Vec::new(),
+            due: VecDeque::new(),
+            purged: BTreeSet::new(),
             openings: VecDeque::from([Opening::Listed]),
+            crashed: Vec::new(),
+            unheard: VecDeque::new(),
+            probes: VecDeque::new(),
             answers_to_lose: 0,
             astray: false,
             begun: BTreeMap::new(),
@@ -144,29 +174,40 @@ impl World {
     }
 
     /// Replaces the scheduler. Its look-ups are forgotten and its consumers wait to be reset.
-    pub(crate) fn replace_scheduler(&mut self, expected: BTreeSet<WorkerId>) -> Verdict {
+    pub(crate) fn replace_scheduler(
+        &mut self,
+        expected: BTreeSet<WorkerId>,
+        remembers: Remembers,
+    ) -> Verdict {
         self.term = Term(self.term.0 + 1);
         self.note(|| "a new scheduler".to_owned());
         let (term, now) = (self.term, self.now);
+        let memory = (remembers == Remembers::All).then(|| self.scheduler.memory());
         let scheduler = |actions: &mut Vec<Action>| {
-            let beginning = beginning(term, now, expected.clone());
+            let beginning = beginning(term, now, expected.clone(), memory.clone());
             Scheduler::new(self.options.clone(), beginning, actions)
         };
         self.turn.clear();
         self.scheduler = scheduler(&mut self.turn);
         self.twin = scheduler(&mut Vec::new());
         self.seen.add(&self.judge.seen);
-        self.judge = Judge::new(self.options.clone(), term, now, expected);
+        let blame = match remembers {
+            Remembers::Nothing => Blame::default(),
+            Remembers::All => std::mem::take(&mut self.judge.blame),
+        };
+        self.judge = Judge::new(self.options.clone(), term, expected);
+        self.judge.blame = blame;
         self.astray = false;
         self.look_ups.clear();
         self.stores.clear();
         self.openings.clear();
-        for (lane, stream) in &mut self.lanes {
+        self.unheard.clear();
+        self.probes.clear();
+        for stream in self.lanes.values_mut() {
             (stream.open, stream.credits, stream.lost) = (false, 0, 0);
             // A new leader has to be told how far earlier ones came; it cannot know by itself.
-            stream.forgotten = false;
-            if !stream.is_empty() {
-                self.openings.push_back(Opening::Lane(lane.clone()));
+            if std::mem::take(&mut stream.forgotten) {
+                stream.consumer = stream.was_pulled();
             }
         }
         self.openings.push_back(Opening::Listed);
@@ -231,9 +272,12 @@ impl World {
 
     fn look_around(&mut self) -> Verdict {
         let (found, known) = (self.scheduler.tasks_in_memory(), self.judge.known());
-        rule(found == known, || {
-            format!("{found} tasks in memory, {known} delivered and not acked")
+        // What was given back may have been forgotten, where nobody could run it.
+        let least = known - self.judge.returning();
+        rule((least..=known).contains(&found), || {
+            format!("{found} tasks in memory, {least} to {known} delivered and not acked")
         })?;
+        self.nothing_is_lost()?;
         for (lane, stream) in &self.lanes {
             if stream.open
                 && let Some(seq) = stream.forgotten(|seq| self.judge.knows(seq))
@@ -242,13 +286,30 @@ impl World {
             }
         }
         // What was given back and went astray keeps its place while others come.
-        rule(self.astray || known <= self.options.tasks_max, || {
-            format!("{known} tasks in memory")
+        rule(self.astray || found <= self.options.tasks_max, || {
+            format!("{found} tasks in memory")
         })?;
         let heard = self.scheduler.workers().count();
         rule(heard <= self.options.workers_max, || {
             format!("{heard} workers")
         })
+    }
+
+    /// Every task has its result, or a message that will come to one.
+    fn nothing_is_lost(&self) -> Verdict {
+        let lanes = self.lanes.values().flat_map(LaneStream::ids);
+        let carried: BTreeSet<&TaskId> = lanes
+            .chain(self.schedule.keys())
+            .chain(self.due.iter().map(|spec| &spec.id))
+            .collect();
+        for task in &self.tasks {
+            let id = &task.id;
+            let there = carried.contains(id)
+                || self.stored.results.contains_key(id)
+                || self.purged.contains(id);
+            rule(there, || format!("{id} is lost: no result and no message"))?;
+        }
+        Ok(())
     }
 
     fn carry_out(&mut self, action: Action) {
@@ -259,7 +320,15 @@ impl World {
                     worker.inbox.push_back(Mail::RollCall(term));
                 }
             }
-            Action::OpenLane { lane } => self.openings.push_front(Opening::Lane(lane)),
+            Action::OpenLane { lane } => self.openings.push_back(Opening::Lane(lane)),
+            Action::CloseLane { lane } => self.openings.push_back(Opening::Close(lane)),
+            Action::FindLanes { kind } => {
+                let lanes = self.lanes.iter();
+                let lanes = lanes.filter(|(lane, stream)| lane.kind == kind && !stream.is_empty());
+                let found = lanes.map(|(lane, _)| Opening::Found(lane.clone()));
+                self.openings.extend(found);
+            }
+            Action::Probe { worker } => self.probes.push_back(worker),
             Action::Pull { lane, count } => {
                 if let Some(stream) = self.lanes.get_mut(&lane).filter(|stream| stream.open) {
                     stream.credits += count;
@@ -269,15 +338,19 @@ impl World {
                 let term = self.term;
                 let mut workers = self.workers.iter_mut();
                 let found = workers.find(|worker| worker.id == frame.worker && !worker.cut);
-                if let Some(worker) = found {
-                    worker.inbox.push_back(Mail::Frame(term, frame));
+                match found {
+                    Some(worker) => worker.inbox.push_back(Mail::Frame(term, frame)),
+                    None => self.unheard.push_back((frame.worker, frame.number)),
+                }
+                while self.unheard.len() > UNDER_WAY_MAX {
+                    self.unheard.pop_front();
                 }
             }
             Action::Ack { seq } => self.answer(seq, LaneStream::ack),
             Action::Nak { seq } => self.answer(seq, LaneStream::nak),
-            Action::CloseLane { .. } | Action::FindLanes { .. } | Action::Probe { .. } => {}
-            Action::Refuse { .. } => {}
-            Action::LookUp { seq, task, .. } => self.look_ups.push_back((seq, task.id.clone())),
+            Action::LookUp { seq, task, .. } => {
+                self.look_ups.push_back((seq, task.id.clone(), None));
+            }
             Action::StoreRetry { seq, task, wait } => {
                 let what = What::Retry(task, wait);
                 self.stores.push_back(Store {
@@ -294,7 +367,7 @@ impl World {
                     done: false,
                 });
             }
-            Action::Tell(_) | Action::Record { .. } => {}
+            Action::Tell(_) | Action::Record { .. } | Action::Refuse { .. } => {}
         }
     }
 
@@ -312,18 +385,16 @@ impl World {
         }
     }
 
-    /// Puts a message into its lane, which the scheduler finds if it has not opened it yet.
+    /// Puts a message into its lane, and hints at it unless the scheduler has opened it.
     pub(crate) fn enqueue(&mut self, spec: TaskSpec) {
         let lane = Lane {
             kind: spec.kind.clone(),
             priority: spec.options.priority,
         };
-        let mut openings = self.openings.iter();
-        let awaited = openings.any(|opening| matches!(opening, Opening::Lane(l) if *l == lane));
         let stream = self.lanes.entry(lane.clone()).or_default();
         stream.store(self.next_seq, spec);
-        if !stream.open && !awaited {
-            self.openings.push_back(Opening::Lane(lane));
+        if !stream.open {
+            self.openings.push_back(Opening::Found(lane));
         }
         self.next_seq += 1;
     }
@@ -339,7 +410,11 @@ impl World {
             kind: lane.kind,
             submitted: self.now,
             attempt: 1,
-            recheck: Recheck::Fresh,
+            recheck: if needs & 64 == 0 {
+                Recheck::Fresh
+            } else {
+                Recheck::Named
+            },
             options: TaskOptions {
                 priority: lane.priority,
                 attempts,
@@ -426,6 +501,8 @@ impl World {
             What::Retry(spec, wait) => {
                 self.stored.retried.insert(store.seq);
                 let due = self.now.plus(*wait);
+                let latest = self.stored.scheduled.entry(spec.id.clone()).or_default();
+                *latest = spec.attempt.max(*latest);
                 self.schedule
                     .insert(spec.id.clone(), (due, TaskSpec::clone(spec)));
             }
@@ -439,7 +516,7 @@ impl World {
         }
     }
 
-    /// Puts into their lanes what has waited long enough.
+    /// What has waited long enough is due: the submitter has to put it into its lane.
     pub(crate) fn fire_schedule(&mut self) {
         let due: Vec<TaskId> = self
             .schedule
@@ -449,7 +526,7 @@ impl World {
             .collect();
         for id in due {
             if let Some((_, spec)) = self.schedule.remove(&id) {
-                self.enqueue(spec);
+                self.due.push_back(spec);
             }
         }
     }
@@ -461,13 +538,18 @@ impl World {
     }
 }
 
-fn beginning(term: Term, now: Micros, expected: BTreeSet<WorkerId>) -> Beginning {
+fn beginning(
+    term: Term,
+    now: Micros,
+    expected: BTreeSet<WorkerId>,
+    memory: Option<LeaderMemory>,
+) -> Beginning {
     Beginning {
         term,
         seed: 42,
         now,
         expected,
-        memory: None,
+        memory,
     }
 }
 
