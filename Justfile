@@ -53,6 +53,20 @@ properties cases="5000":
 sim-check:
     ROTA_SIM_LONG=1 cargo test --release --package rota-scheduler-sim --test theory -- --nocapture
 
+# Faults on everything, then a judgement, in a release build: `just chaos --faults 2000 --servers 3 --seed 7`.
+chaos *args:
+    cargo build --release --package rota-submitter --package rota-scheduler --package rota-worker --package rota-monitor --package rota-chaos
+    target/release/rota-chaos --binaries target/release {{ args }}
+
+# Whole installations in one thread, in virtual time, against a server in memory that misbehaves: `just model 20000`.
+model count="2000" *args:
+    cargo build --release --package rota-model
+    target/release/rota-model {{ count }} {{ args }}
+
+# One of them again, with the logs of all services: `just model-seed 57 2> log`.
+model-seed seed *args:
+    cargo run --quiet --package rota-model -- 1 --first {{ seed }} --log {{ args }}
+
 # Submits a task to a running installation and waits for its result: `just submit echo hello`.
 submit kind input:
     cargo run --quiet --package rota -- submit {{ kind }} {{ input }} --wait

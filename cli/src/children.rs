@@ -44,6 +44,9 @@ impl Children {
         if let Some(file) = &connect.creds {
             env.push(("ROTA_NATS_CREDS".into(), file.into()));
         }
+        if let Some(prefix) = &connect.inbox_prefix {
+            env.push(("ROTA_INBOX_PREFIX".into(), prefix.into()));
+        }
         Ok(Self {
             program,
             env,

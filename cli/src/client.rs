@@ -16,8 +16,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use rota_bus::{Bus, ConnectError, StoredResult};
+use rota_bus::{Bus, ConnectError, Received, StoredResult};
 use rota_service::{ConnectOptions, Exit, Failure, Installation, InstallationError};
+use rota_wire::headers::{ID, STATE};
 use rota_wire::result::{FinalState, TaskResult};
 use rota_wire::{Micros, Span, TaskId};
 use tokio::runtime::Builder;
@@ -77,7 +78,8 @@ pub(crate) async fn connect(connect: ConnectOptions) -> Result<Bus, Failure> {
 /// The result of a task, as soon as it is stored; nothing if it is not there after `limit`.
 ///
 /// What is told on the result's subject only wakes this up: of two results for one task both are told,
-/// and one is stored.
+/// and one is stored. Anybody who may submit can have the server store something under that subject, so what
+/// does not name this task is said to be none, and the true one is waited for.
 pub(crate) async fn wait_for_result(
     bus: &Bus,
     id: &TaskId,
@@ -91,15 +93,21 @@ pub(crate) async fn wait_for_result(
         .map_err(Failure::unavailable)?;
     bus.flush().await.map_err(Failure::unavailable)?;
     let mut pause = LOOK_AGAIN;
+    let mut forgery = Forgery::NotSeen;
     loop {
         // A server that is just being restarted is waited for like a result.
-        let found = bus.result(id).await;
-        if let Ok(Some(found)) = found {
-            return Ok(Some(found));
-        }
+        let unanswered = match bus.result(id).await {
+            Ok(Some(found)) if found.genuine => return Ok(Some(found)),
+            Ok(Some(found)) => {
+                forgery.note_once(id, &found);
+                None
+            }
+            Ok(None) => None,
+            Err(error) => Some(error),
+        };
         let now = Instant::now();
         if now >= deadline {
-            return found.map_err(Failure::unavailable);
+            return unanswered.map_or(Ok(None), |error| Err(Failure::unavailable(error)));
         }
         let woken = timeout_at(deadline.min(now + pause), told.next()).await;
         pause = match woken {
@@ -111,6 +119,43 @@ pub(crate) async fn wait_for_result(
             Err(_) => LOOK_AGAIN,
         };
     }
+}
+
+/// The task of a result that was told on its subject; nothing if Rota did not write it for that task.
+pub(crate) fn told_result(bus: &Bus, message: &Received) -> Option<TaskId> {
+    message.headers.value(STATE)?;
+    let id = TaskId::parse(message.headers.value(ID)?).ok()?;
+    (bus.subjects().result(&id).as_str() == message.subject).then_some(id)
+}
+
+/// Whether something was found in a result's place that is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Forgery {
+    NotSeen,
+    Told,
+}
+
+impl Forgery {
+    fn note_once(&mut self, id: &TaskId, found: &StoredResult) {
+        if *self == Self::NotSeen {
+            note(forged(id, found));
+            *self = Self::Told;
+        }
+    }
+}
+
+/// What is to be said of something in a result's place that is none.
+fn forged(id: &TaskId, found: &StoredResult) -> String {
+    let what = match found.headers.value(ID) {
+        Some(other) if other != id.as_str() => {
+            format!("names task {} in Rota-Id", printable(other))
+        }
+        Some(_) => "has no Rota-State".to_owned(),
+        None => "has no Rota-Id".to_owned(),
+    };
+    format!(
+        "what is stored as the result of task {id} {what}: Rota did not write it, so it does not count"
+    )
 }
 
 /// Writes the body to stdout as it is; a person's terminal also gets the end of the line.
@@ -177,7 +222,100 @@ pub(crate) fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rota_bus::{BusOptions, Expect, Message, Prefix, StreamOptions};
+    use rota_local::{NatsServer, ServerOptions};
+    use tokio::time::timeout;
+
     use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(30);
+
+    async fn connected(server: &NatsServer) -> Bus {
+        let options = BusOptions {
+            servers: server.url(),
+            credentials: None,
+            name: "test".to_owned(),
+            prefix: Prefix::default(),
+            inbox_prefix: None,
+        };
+        let bus = Bus::connect(options).await.unwrap();
+        bus.ensure_streams(StreamOptions::default()).await.unwrap();
+        bus
+    }
+
+    fn completed(id: &TaskId) -> TaskResult {
+        TaskResult {
+            id: id.clone(),
+            state: FinalState::Completed,
+            kind: "echo".to_owned(),
+            attempts: 1,
+            worker: None,
+            exit: None,
+            reason: None,
+            submitted: None,
+            started: None,
+            finished: Micros(1),
+            ran: None,
+            estimate: None,
+            traceparent: None,
+        }
+    }
+
+    /// As a client does it that names the result's subject as the reply of a direct get.
+    async fn forge(bus: &Bus, id: &TaskId, headers: &[(&'static str, &str)]) {
+        let message = Message {
+            subject: bus.subjects().result(id),
+            headers: headers.iter().copied().collect(),
+            payload: "forged".into(),
+        };
+        let storing = bus.store(message, Expect::Nothing).await.unwrap();
+        storing.done().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_forged_result_is_none_and_the_true_one_is_waited_for() {
+        let server = NatsServer::start(ServerOptions::default()).await.unwrap();
+        let bus = connected(&server).await;
+        let id = TaskId::parse("victim").unwrap();
+        let mut told = bus.subscribe(&bus.subjects().results()).await.unwrap();
+        bus.flush().await.unwrap();
+        let mine = [(ID, "mine"), (STATE, "completed")];
+        for headers in [&[][..], &mine, &[(ID, "victim")]] {
+            forge(&bus, &id, headers).await;
+            let found = wait_for_result(&bus, &id, Duration::ZERO).await.unwrap();
+            assert!(found.is_none(), "{headers:?}");
+            let message = told.next().await.unwrap();
+            assert_eq!(told_result(&bus, &message), None, "{headers:?}");
+        }
+        let waiting = wait_for_result(&bus, &id, DEADLINE);
+        let result = completed(&id);
+        let settling = bus.settle_result(&result, "true".into());
+        let (found, settled) = timeout(DEADLINE, async { tokio::join!(waiting, settling) })
+            .await
+            .unwrap();
+        settled.unwrap();
+        assert_eq!(found.unwrap().unwrap().body, "true");
+        // Those of the writes that were refused are told too.
+        let mut genuine = None;
+        while genuine.is_none() {
+            let message = timeout(DEADLINE, told.next()).await.unwrap().unwrap();
+            genuine = told_result(&bus, &message);
+        }
+        assert_eq!(genuine, Some(id));
+    }
+
+    #[test]
+    fn of_a_forged_result_it_is_said_what_is_wrong_with_it() {
+        let id = TaskId::parse("victim").unwrap();
+        let found = StoredResult {
+            headers: [(ID, "other")].into_iter().collect(),
+            result: None,
+            genuine: false,
+            body: "forged".into(),
+        };
+        let told = forged(&id, &found);
+        assert!(told.contains("names task other in Rota-Id"), "{told}");
+    }
 
     #[test]
     fn short_and_long_spans_are_told_with_what_matters() {

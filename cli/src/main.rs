@@ -65,6 +65,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // A worker of `rota worker` starts this program once more.
+    rota_worker::guardian_entry();
     match parse_args::<Cli>() {
         Ok(cli) => cli.command.run(),
         Err(exit) => exit,

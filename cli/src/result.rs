@@ -62,7 +62,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode, Failure> {
 fn heading(found: &StoredResult) -> String {
     match &found.result {
         Some(result) => lines_of(result),
-        None => "a result that Rota did not write\n".to_owned(),
+        None => "a result of a newer Rota, which this one cannot read\n".to_owned(),
     }
 }
 

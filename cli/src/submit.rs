@@ -77,9 +77,9 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode, Failure> {
     let stored = store(&bus, &kind, headers, input).await?;
     let id = match chosen {
         Some(id) => TaskId::chosen(&id).map_err(Failure::usage)?,
-        None => TaskId::from_sequence(stored.sequence),
+        None => TaskId::from_sequence(stored.seq()),
     };
-    if stored.duplicate {
+    if let Stored::Duplicate { .. } = stored {
         note(format_args!("{id} was submitted before; nothing was added"));
     }
     if !args.wait {
@@ -146,7 +146,7 @@ async fn store(bus: &Bus, kind: &Kind, headers: Headers, input: Bytes) -> Result
 
 fn ending(id: &TaskId, found: &StoredResult) -> String {
     let Some(result) = &found.result else {
-        return format!("task {id} has a result that Rota did not write");
+        return format!("task {id} has a result of a newer Rota, which this one cannot read");
     };
     let mut told = format!("{} task {id}", result.state);
     if let Some(worker) = &result.worker {

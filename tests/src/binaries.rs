@@ -4,7 +4,7 @@
 //! profile and the target folder of the running test; when all is fresh that takes a moment.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::LazyLock;
 
@@ -44,7 +44,8 @@ impl Service {
     }
 }
 
-static FOLDER: LazyLock<PathBuf> = LazyLock::new(build);
+static FOLDER: LazyLock<PathBuf> =
+    LazyLock::new(|| build_packages(&Service::ALL.map(Service::binary_name)));
 
 /// Builds the binaries unless that is done. Before connecting: a server takes a client that does nothing
 /// for so long for dead.
@@ -53,7 +54,12 @@ pub(crate) async fn built() {
     building.await.expect("the services can be built");
 }
 
-fn build() -> PathBuf {
+/// Builds the binaries of packages, and gives their folder.
+///
+/// # Panics
+/// When that fails.
+#[must_use]
+pub fn build_packages(packages: &[&str]) -> PathBuf {
     let folder = profile_folder();
     let target = folder.parent().expect("a profile's folder has a parent");
     let profile = match folder.file_name().and_then(|name| name.to_str()) {
@@ -69,8 +75,8 @@ fn build() -> PathBuf {
         "--profile",
         profile,
     ]);
-    for service in Service::ALL {
-        command.args(["--package", service.binary_name()]);
+    for package in packages {
+        command.args(["--package", package]);
     }
     command.arg("--target-dir").arg(target);
     // Cargo has told these to the test. Build scripts that look at them would run again, and once more in
@@ -90,9 +96,12 @@ fn build() -> PathBuf {
     folder
 }
 
-/// `target/<profile>`, of which the test itself lies in `deps`.
+/// `target/<profile>`: a program lies there, a test in its `deps`.
 fn profile_folder() -> PathBuf {
-    let test = env::current_exe().expect("a process knows its own file");
-    let folder = test.ancestors().nth(2).map(Path::to_owned);
-    folder.expect("cargo puts tests two folders below the target folder")
+    let own = env::current_exe().expect("a process knows its own file");
+    let folder = own.parent().expect("a file lies in a folder");
+    match folder.parent() {
+        Some(profile) if folder.ends_with("deps") => profile.to_owned(),
+        Some(_) | None => folder.to_owned(),
+    }
 }

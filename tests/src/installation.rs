@@ -60,6 +60,7 @@ impl Installation {
             credentials: None,
             name: "end-to-end test".to_owned(),
             prefix: Prefix::default(),
+            inbox_prefix: None,
         });
         let bus = bus.await.expect("the server has just answered");
         let streams = bus.ensure_streams(StreamOptions::default()).await;
@@ -188,7 +189,7 @@ impl Installation {
         };
         let sent = self.bus.store(message, Expect::Nothing).await;
         let stored = sent.expect("the server takes it").done().await;
-        let sequence = stored.expect("the server stores it").sequence;
+        let sequence = stored.expect("the server stores it").seq();
         match chosen {
             Some(id) => TaskId::parse(&id).expect("a test chooses a proper id"),
             None => TaskId::from_sequence(sequence),
@@ -217,7 +218,7 @@ impl Installation {
             }
             for storing in batch {
                 let stored = storing.done().await.expect("the server stores it");
-                ids.push(TaskId::from_sequence(stored.sequence));
+                ids.push(TaskId::from_sequence(stored.seq()));
             }
         }
         ids

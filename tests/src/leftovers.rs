@@ -11,7 +11,8 @@ use rustix::process::{Pid, Signal, kill_process};
 pub(crate) const MARK: &str = "END_TO_END_FOLDER";
 
 /// The ids of all processes that have all of these in their environment.
-pub(crate) fn processes_with(entries: &[String]) -> Vec<Pid> {
+#[must_use]
+pub fn processes_with(entries: &[String]) -> Vec<Pid> {
     let Ok(folders) = fs::read_dir("/proc") else {
         return Vec::new();
     };

@@ -21,9 +21,10 @@ mod process;
 mod raw;
 mod wait;
 
-pub use binaries::Service;
+pub use binaries::{Service, build_packages};
 pub use handler::Handler;
 pub use installation::Installation;
+pub use leftovers::processes_with;
 pub use process::Process;
 pub use raw::{RawClient, Reply};
 pub use wait::{LIMIT, wait_for};

@@ -102,6 +102,16 @@ impl Process {
         .await
     }
 
+    /// The most memory that it has had so far, in MiB, as Linux tells.
+    #[must_use]
+    pub fn peak_memory_mib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).unwrap_or_default();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+        kib.expect("it runs, on Linux") / 1_024
+    }
+
     /// SIGKILL: gone at once, without a chance to say anything.
     pub fn kill(&mut self) {
         // It can only fail for a process that is gone.

@@ -56,6 +56,7 @@ impl BenchFleet {
             credentials: None,
             name: "rota-bench".to_owned(),
             prefix: Prefix::default(),
+            inbox_prefix: None,
         };
         let bus = Bus::connect(options).await?;
         bus.ensure_streams(rota_bus::StreamOptions::default())

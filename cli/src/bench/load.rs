@@ -8,9 +8,11 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use rota_bus::{Bus, Expect, Message};
-use rota_wire::headers::{ID, STARTED};
+use rota_wire::headers::STARTED;
 use rota_wire::{Kind, Micros};
 use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::client;
 
 /// Submissions whose confirmation is awaited.
 const WINDOW: usize = 1_000;
@@ -52,7 +54,7 @@ pub(crate) async fn run(
     bus.flush().await?;
     let begin = Instant::now();
     let publishing = tokio::spawn(publish(bus.clone(), tasks, rate, begin));
-    let collected = collect(results, tasks, patience).await;
+    let collected = collect(bus, results, tasks, patience).await;
     let published = if collected.results.len() as u64 >= tasks {
         publishing.await.context("publishing")??
     } else {
@@ -90,7 +92,7 @@ async fn publish(
         let at = Micros::now();
         let message = Message::new(subject.clone(), Bytes::from_static(b"x"));
         let storing = bus.store(message, Expect::Nothing).await?;
-        under_way.push(async move { storing.done().await.map(|stored| (stored.sequence, at)) });
+        under_way.push(async move { storing.done().await.map(|stored| (stored.seq(), at)) });
         while under_way.len() >= WINDOW
             && let Some(stored) = under_way.next().await
         {
@@ -112,6 +114,7 @@ struct Collected {
 }
 
 async fn collect(
+    bus: &Bus,
     mut subscription: rota_bus::Subscription,
     tasks: u64,
     patience: Duration,
@@ -127,7 +130,8 @@ async fn collect(
         };
         let result = Micros::now();
         let started = message.headers.value(STARTED).and_then(Micros::parse);
-        let Some(seq) = message.headers.value(ID).and_then(|id| id.parse().ok()) else {
+        let genuine = client::told_result(bus, &message);
+        let Some(seq) = genuine.and_then(|id| id.as_str().parse().ok()) else {
             continue;
         };
         collected.last = Instant::now();

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use anyhow::{anyhow, bail};
 use rota_bus::{Bus, Expect, Message, Subscription};
 use rota_service::Failure;
-use rota_wire::headers::ID;
 use rota_wire::{Kind, TaskId, WorkerId, frame};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use super::fleet::Fleet;
 use super::scene::{Scene, process_of};
 use super::work::Work;
+use crate::client;
 use crate::say::say;
 
 /// A task each: a pace that the workers keep up with as long as all live.
@@ -48,7 +48,7 @@ pub(super) struct Course<'a> {
     ears: Ears,
     scene: Scene,
     submitted: BTreeMap<TaskId, usize>,
-    done: BTreeSet<String>,
+    done: BTreeSet<TaskId>,
     killed: Option<WorkerId>,
     slots: BTreeMap<WorkerId, u32>,
     began: Instant,
@@ -134,7 +134,7 @@ impl<'a> Course<'a> {
         let message = Message::new(bus.subjects().submit(&kind), task.input.clone());
         let stored = bus.store(message, Expect::Nothing).await?.done().await?;
         self.submitted
-            .insert(TaskId::from_sequence(stored.sequence), number);
+            .insert(TaskId::from_sequence(stored.seq()), number);
         Ok(())
     }
 
@@ -142,8 +142,10 @@ impl<'a> Course<'a> {
     async fn hear(&mut self) -> Result<(), anyhow::Error> {
         tokio::select! {
             Some(result) = self.ears.results.next() => {
-                self.last_result = Instant::now();
-                self.done.extend(result.headers.value(ID).map(str::to_owned));
+                if let Some(id) = client::told_result(self.fleet.bus(), &result) {
+                    self.last_result = Instant::now();
+                    self.done.insert(id);
+                }
             }
             Some(heartbeat) = self.ears.heartbeats.next() => {
                 // What cannot be decoded is the monitor's to tell.

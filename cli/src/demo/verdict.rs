@@ -204,6 +204,7 @@ mod tests {
         StoredResult {
             headers: Headers::new(),
             result: Some(result),
+            genuine: true,
             body: Bytes::from_static(body.as_bytes()),
         }
     }

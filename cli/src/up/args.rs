@@ -72,6 +72,15 @@ pub(crate) struct Args {
     )]
     pub(super) creds: Option<PathBuf>,
 
+    /// What the subjects start with on which answers come [default: _INBOX]
+    #[arg(
+        long,
+        help_heading = "NATS",
+        env = "ROTA_INBOX_PREFIX",
+        value_name = "SUBJECT"
+    )]
+    pub(super) inbox_prefix: Option<String>,
+
     /// First token of all subjects and, in capitals, of all streams
     #[arg(
         long,

@@ -52,6 +52,7 @@ impl Server {
             nats,
             creds: args.creds.clone(),
             prefix: args.prefix.clone(),
+            inbox_prefix: args.inbox_prefix.clone(),
         }
     }
 

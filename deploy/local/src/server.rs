@@ -60,6 +60,9 @@ pub struct ServerOptions {
     pub max_payload: Option<u32>,
     /// Whether messages can be stored.
     pub jetstream: JetStream,
+    /// How much the streams may set aside in bytes, whatever the disk has; by default three quarters of
+    /// what is free on it.
+    pub store_bytes_max: Option<u64>,
     /// Lines put at the end of the configuration as they are.
     pub extra: Vec<String>,
     /// Whether Ctrl-C in the terminal reaches the server too.

@@ -16,7 +16,7 @@
 //!
 //! What must hold: the monitor changes nothing. It makes the streams when it is the first to start, as
 //! every service does, and after that it only reads: no consumer, no ack, no publish. Whatever arrives,
-//! its memory and the number of its lines a second are bounded.
+//! its memory and the number of its lines are bounded.
 
 mod args;
 mod reader;
@@ -68,7 +68,7 @@ pub async fn run(args: Args, format: LogFormat, shutdown: Shutdown) -> Result<()
     let (readings, read) = mpsc::channel(1);
     let reader = reader::run(bus.clone(), every, readings, draining.clone());
     lifecycle.spawn_vital("reader", reader);
-    let watcher = Watcher::new(subscriptions, bus.link(), read, format);
+    let watcher = Watcher::new(&bus, subscriptions, read, format);
     lifecycle.spawn_vital("watcher", watcher.run(draining.clone()));
     Ok(lifecycle.wait_drained(GRACE).await.into_result()?)
 }

@@ -7,7 +7,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use rota_bus::{Bus, InspectError, StreamName};
+use rota_bus::{Bus, InspectError, StreamName, StreamState};
 use rota_service::chain;
 use rota_wire::{Micros, Span};
 use tokio::sync::mpsc;
@@ -15,7 +15,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::view::{Backlog, Reading};
+use crate::view::{Backlog, Kept, Reading, Room};
 
 /// For all lanes together; each single question has the bus's own limit.
 const LANES_LIMIT: Duration = Duration::from_secs(10);
@@ -62,14 +62,27 @@ async fn read(bus: &Bus) -> Reading {
             None
         }
     };
-    let intake = told(intake);
+    let (intake, results) = (told(intake), told(results));
+    let now = bus.server_now().await;
     Reading {
         submitted_ever: intake.map(|state| state.last_sequence),
         at_the_door: intake.map(|state| state.messages),
         unsettled: told(ready).map(|state| state.messages),
-        finished_ever: told(results).map(|state| state.last_sequence),
-        backlog: lanes.map(|lanes| Backlog::new(&lanes, Micros::now())),
+        finished_ever: results.map(|state| state.last_sequence),
+        kept: results.and_then(|state| kept(&state, now)),
+        backlog: lanes.map(|lanes| Backlog::new(&lanes, now)),
     }
+}
+
+/// Nothing when there are no results, or they are kept for ever.
+fn kept(results: &StreamState, now: Micros) -> Option<Kept> {
+    let room = |used, max| Room { used, max };
+    Some(Kept {
+        messages: room(results.messages, results.messages_max),
+        bytes: room(results.bytes, results.bytes_max),
+        oldest: now.since(results.oldest?),
+        promised: results.age_max?,
+    })
 }
 
 fn told<T>(answer: Result<T, InspectError>) -> Option<T> {

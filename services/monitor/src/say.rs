@@ -4,12 +4,12 @@
 //! What must hold: no text from outside makes a line longer than a few hundred characters.
 
 use rota_service::LogFormat;
-use rota_wire::Kind;
 use rota_wire::event::{Event, RedeliveryCause};
+use rota_wire::{Kind, Span};
 use tracing::{debug, info, warn};
 
 use crate::utilisation::Load;
-use crate::view::{KindLine, Leader, Line, Rate, Service, Sort, Summary};
+use crate::view::{FullOf, KindLine, Leader, Line, Rate, Service, Sort, Summary};
 
 /// Reasons come from handlers and people.
 const REASON_BYTES_MAX: usize = 300;
@@ -40,11 +40,21 @@ pub(crate) fn say(line: Line, format: LogFormat) {
                 "still no connection to nats-server"
             )
         }
+        Line::ForgottenEarly {
+            kept,
+            promised,
+            full_of,
+        } => warn!(
+            kept_ms = kept.ms(),
+            promised_ms = promised.ms(),
+            "{}",
+            forgotten_early(kept, promised, full_of)
+        ),
         Line::Undecodable {
             subject,
             reason,
             count,
-        } => warn!(subject, reason, count, "cannot be read, so it was ignored"),
+        } => warn!(subject, reason, count, "makes no sense, so it was ignored"),
         Line::EventsLost { count } => warn!(count, "events were lost before they were sent"),
         Line::FleetTooLarge { heartbeats } => {
             warn!(
@@ -57,6 +67,17 @@ pub(crate) fn say(line: Line, format: LogFormat) {
             LogFormat::Json => say_figures(&summary),
         },
     }
+}
+
+fn forgotten_early(kept: Span, promised: Span, full_of: FullOf) -> String {
+    let limit = match full_of {
+        FullOf::Messages => "max_msgs",
+        FullOf::Bytes => "max_bytes",
+    };
+    format!(
+        "ids are remembered for {kept} only instead of {promised}: ROTA_RESULTS is full ({limit}); one that \
+         is submitted again after that runs again"
+    )
 }
 
 fn say_event(event: Event) {

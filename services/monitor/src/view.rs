@@ -4,8 +4,8 @@
 //! heartbeats ─► Fleet ──────┐
 //! events ─────► Leadership  ├─ each interval ─► Summary ─► Silencer ─┐
 //!        ├────► Tally ──────┘                                        ├─► Line
-//!        └────► Quota (so many lines a second, then "and n more") ───┘
-//! readings ───► Flow (rates), Backlog
+//!        └────► Quota (so many lines at a time, then "and n more") ───┘
+//! readings ───► Flow (rates), Backlog, Memory
 //! ```
 //!
 //! Times are spans since the monitor started. What must hold: an input yields a bounded number of
@@ -17,24 +17,26 @@ mod fleet;
 mod flow;
 mod leadership;
 mod line;
+mod memory;
 mod quota;
 mod silencer;
 mod summary;
 mod tally;
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use rota_bus::Link;
 use rota_wire::Kind;
 use rota_wire::event::{Event, EventBatch};
 use rota_wire::fleet::Heartbeat;
-use rota_wire::frame::FrameError;
 
 pub(crate) use self::backlog::Backlog;
 pub(crate) use self::fleet::Service;
 pub(crate) use self::flow::Rate;
 pub(crate) use self::leadership::Leader;
 pub(crate) use self::line::{Line, Sort};
+pub(crate) use self::memory::{FullOf, Kept, Room};
 pub(crate) use self::summary::{KindLine, Summary};
 
 use self::complaints::Complaints;
@@ -42,6 +44,7 @@ use self::fleet::Fleet;
 use self::flow::Flow;
 use self::leadership::Leadership;
 use self::line::span_of;
+use self::memory::Memory;
 use self::quota::Quota;
 use self::silencer::Silencer;
 use self::summary::SHOWN_KINDS_MAX;
@@ -60,6 +63,8 @@ pub(crate) struct Reading {
     pub(crate) finished_ever: Option<u64>,
     /// What waits in the lanes.
     pub(crate) backlog: Option<Backlog>,
+    /// How long results are kept; nothing while there are none.
+    pub(crate) kept: Option<Kept>,
 }
 
 /// Folds what arrives into what is to be said.
@@ -73,6 +78,7 @@ pub(crate) struct View {
     quota: Quota,
     complaints: Complaints,
     silencer: Silencer,
+    memory: Memory,
     /// Tasks that somebody should be working on, by the last reading that told.
     unsettled: u64,
     readings: u64,
@@ -89,7 +95,7 @@ impl View {
         lines: &mut Vec<Line>,
     ) {
         if let Some(line) = self.fleet.handle_heartbeat(now, heartbeat) {
-            self.push(line, lines);
+            self.push(now, line, lines);
         }
     }
 
@@ -106,15 +112,16 @@ impl View {
         }
     }
 
-    /// Bytes on an internal subject that are no frame. Nothing else is disturbed.
+    /// What makes no sense on an internal subject: no frame, or one in another's name. Nothing else is
+    /// disturbed.
     pub(crate) fn handle_undecodable(
         &mut self,
         now: Duration,
         subject: &str,
-        error: &FrameError,
+        why: &dyn Display,
         lines: &mut Vec<Line>,
     ) {
-        lines.extend(self.complaints.undecodable(now, subject, error));
+        lines.extend(self.complaints.undecodable(now, subject, why));
     }
 
     /// The connection came or went.
@@ -134,7 +141,7 @@ impl View {
 
     /// A second has passed.
     pub(crate) fn handle_tick(&mut self, now: Duration, lines: &mut Vec<Line>) {
-        self.quota.flush(lines);
+        self.quota.flush(now, lines);
         self.complaints
             .handle_tick(now, self.fleet.take_refused(), lines);
         self.fleet.forget_old(now);
@@ -143,10 +150,16 @@ impl View {
         }
         if self.leadership.leader(now) == Leader::Absent {
             for line in self.fleet.newly_silent(now) {
-                self.push(line, lines);
+                self.push(now, line, lines);
             }
         }
         lines.extend(self.leadership.warn(now, self.unsettled));
+    }
+
+    /// The end: what was held back is told.
+    pub(crate) fn handle_end(&mut self, now: Duration, lines: &mut Vec<Line>) {
+        self.handle_tick(now, lines);
+        self.quota.finish(now, lines);
     }
 
     /// The states of streams, once each interval. The first one is what later ones are compared with.
@@ -170,6 +183,7 @@ impl View {
             let (ready, door) = (reading.unsettled, reading.at_the_door);
             self.unsettled = ready.unwrap_or(0) + door.unwrap_or(0);
         }
+        lines.extend(reading.kept.and_then(|kept| self.memory.handle(now, kept)));
         self.readings += 1;
         if self.readings == 1 {
             return;
@@ -224,15 +238,15 @@ impl View {
             | Event::KindWithdrawn { .. }
             | Event::Reserved { .. } => {}
         }
-        self.push(Line::Happened(event), lines);
+        self.push(now, Line::Happened(event), lines);
     }
 
-    /// Says it if there is room this second, else counts it.
-    fn push(&mut self, line: Line, lines: &mut Vec<Line>) {
+    /// Says it if there is room, else counts it.
+    fn push(&mut self, now: Duration, line: Line, lines: &mut Vec<Line>) {
         match line.sort() {
             None => lines.push(line),
             Some((sort, kind)) => {
-                if self.quota.admit(sort, kind) {
+                if self.quota.admit(now, sort, kind) {
                     lines.push(line);
                 }
             }

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use rota_bus::{Link, Received, Subscription};
+use rota_bus::{Bus, Link, Received, Subjects, Subscription};
 use rota_service::LogFormat;
 use rota_wire::event::EventBatch;
 use rota_wire::fleet::Heartbeat;
@@ -27,6 +27,7 @@ pub(crate) struct Subscriptions {
 
 /// Hears, and says what the view makes of it.
 pub(crate) struct Watcher {
+    subjects: Subjects,
     subscriptions: Subscriptions,
     link: watch::Receiver<Link>,
     readings: mpsc::Receiver<Reading>,
@@ -48,14 +49,15 @@ enum Input {
 
 impl Watcher {
     pub(crate) fn new(
+        bus: &Bus,
         subscriptions: Subscriptions,
-        link: watch::Receiver<Link>,
         readings: mpsc::Receiver<Reading>,
         format: LogFormat,
     ) -> Self {
         Self {
+            subjects: bus.subjects().clone(),
             subscriptions,
-            link,
+            link: bus.link(),
             readings,
             format,
             born: Instant::now(),
@@ -87,21 +89,25 @@ impl Watcher {
             }
             self.fold(input);
         }
-        // What was held back for the next tick must still be told.
-        self.fold(Input::Tick);
+        // What was held back for a later tick must still be told.
+        self.fold(Input::Stop);
         info!("watching no more");
         Ok(())
     }
 
     fn fold(&mut self, input: Input) {
         let now = self.born.elapsed();
-        let (view, lines) = (&mut self.view, &mut self.lines);
+        let (subjects, view, lines) = (&self.subjects, &mut self.view, &mut self.lines);
         match input {
-            Input::Stop => {}
+            Input::Stop => view.handle_end(now, lines),
             Input::Tick => view.handle_tick(now, lines),
             Input::Link(link) => view.handle_link(now, link, lines),
             Input::Reading(reading) => view.handle_reading(now, reading, lines),
             Input::Heartbeat(message) => match frame::decode::<Heartbeat>(&message.payload) {
+                Ok(heartbeat) if !is_its_own(subjects, &heartbeat, &message) => {
+                    let why = format!("a heartbeat in the name of {}", heartbeat.worker);
+                    view.handle_undecodable(now, &message.subject, &why, lines);
+                }
                 Ok(heartbeat) => view.handle_heartbeat(now, heartbeat, lines),
                 Err(error) => view.handle_undecodable(now, &message.subject, &error, lines),
             },
@@ -114,4 +120,9 @@ impl Watcher {
             say(line, self.format);
         }
     }
+}
+
+/// Whether a heartbeat came on the subject of the worker that it names.
+fn is_its_own(subjects: &Subjects, heartbeat: &Heartbeat, message: &Received) -> bool {
+    subjects.heartbeat(&heartbeat.worker).as_str() == message.subject
 }

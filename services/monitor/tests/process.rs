@@ -3,6 +3,7 @@
 // Clippy allows it in test functions, but does not see that what they call are tests too.
 #![allow(clippy::unwrap_used)]
 
+use std::io::{BufRead, Read, Write};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -87,6 +88,7 @@ async fn bus(server: &NatsServer) -> Bus {
         credentials: None,
         name: "test".to_owned(),
         prefix: Prefix::default(),
+        inbox_prefix: None,
     };
     let bus = Bus::connect(options).await.unwrap();
     bus.ensure_streams(StreamOptions::default()).await.unwrap();
@@ -111,6 +113,34 @@ async fn store(bus: &Bus, subject: Subject) {
     let message = Message::new(subject, Bytes::from_static(b"input"));
     let storing = bus.store(message, Expect::Nothing).await.unwrap();
     storing.done().await.unwrap();
+}
+
+/// Lets ROTA_RESULTS take so many messages, as an operator does it.
+fn limit_results(port: u16, messages: u64) -> std::io::Result<()> {
+    let mut stream = std::io::BufReader::new(std::net::TcpStream::connect(("127.0.0.1", port))?);
+    stream
+        .get_mut()
+        .write_all(b"CONNECT {\"verbose\":false}\r\nSUB raw.inbox 1\r\n")?;
+    let mut ask = |call: &str, body: &str| {
+        let bytes = body.len();
+        let request =
+            format!("PUB $JS.API.STREAM.{call}.ROTA_RESULTS raw.inbox {bytes}\r\n{body}\r\n");
+        stream.get_mut().write_all(request.as_bytes())?;
+        let mut line = String::new();
+        while !line.starts_with("MSG ") {
+            line.clear();
+            stream.read_line(&mut line)?;
+        }
+        let bytes: usize = line.trim_end().rsplit(' ').next().unwrap().parse().unwrap();
+        let mut answer = vec![0; bytes + 2];
+        stream.read_exact(&mut answer)?;
+        std::io::Result::Ok(serde_json::from_slice::<Value>(&answer[..bytes]).unwrap())
+    };
+    let mut config = ask("INFO", "")?["config"].take();
+    config["max_msgs"] = messages.into();
+    let answer = ask("UPDATE", &config.to_string())?;
+    assert!(answer.get("error").is_none(), "{answer}");
+    Ok(())
 }
 
 fn kind(text: &str) -> Kind {
@@ -276,10 +306,14 @@ async fn what_a_scheduler_was_given_waits_no_more() {
         store(&bus, bus.subjects().ready(&lane)).await;
     }
     monitor.line_with(&["waiting echo 3 (oldest "]).await;
-    bus.open_lane(&lane).await.unwrap();
+    let opened = bus.open_lane(&lane).await.unwrap();
     let mut reader = bus.lane_reader().await.unwrap();
-    reader.add(lane.clone());
+    reader.add(lane.clone(), &opened);
     reader.pull(&lane, 2).await.unwrap();
+    // What is granted follows from what has come.
+    for _ in 0..2 {
+        timeout(DEADLINE, reader.next()).await.unwrap();
+    }
     monitor.line_with(&["waiting echo 1 (oldest "]).await;
     reader.pull(&lane, 1).await.unwrap();
     monitor.line_with(&["waiting 0"]).await;
@@ -352,11 +386,48 @@ async fn garbage_is_told_and_disturbs_nothing() {
             .unwrap();
     }
     monitor
-        .line_with(&["WARN", "cannot be read", "subject=rota."])
+        .line_with(&["WARN", "makes no sense", "subject=rota."])
         .await;
     beat(&bus, 1, 6).await;
     tell(&bus, vec![Event::WorkerLeft { worker: worker() }]).await;
     monitor.line_with(&["worker left worker=w1-x7"]).await;
+}
+
+#[tokio::test]
+async fn a_heartbeat_in_anothers_name_is_not_believed() {
+    let server = server().await;
+    let mut monitor = Monitor::start(&server, &[]).await;
+    let bus = bus(&server).await;
+    let other = WorkerId::parse("other").unwrap();
+    let forged = Message::frame(bus.subjects().heartbeat(&other), &heartbeat(1, 6));
+    bus.send(forged).await.unwrap();
+    let told = monitor.line_with(&["WARN", "makes no sense"]).await;
+    assert!(told.contains("in the name of w1-x7"), "{told}");
+    let line = monitor.line_with(&["running"]).await;
+    assert!(
+        line.contains("running 0") && line.contains("workers 0"),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn results_that_are_forgotten_early_are_warned_of() {
+    let server = server().await;
+    let bus = bus(&server).await;
+    // Only one that is up already takes a stream with a narrower limit.
+    let mut monitor = Monitor::start(&server, &[]).await;
+    limit_results(server.port(), 10).unwrap();
+    for number in 1..=20 {
+        let id = TaskId::from_sequence(number);
+        store(&bus, bus.subjects().result(&id)).await;
+    }
+    monitor
+        .line_with(&[
+            "WARN",
+            "ids are remembered for",
+            "ROTA_RESULTS is full (max_msgs)",
+        ])
+        .await;
 }
 
 #[tokio::test]

@@ -3,8 +3,10 @@
 //! ```text
 //! asking for the lease ──had──► leading ──lost, cut off──┐
 //!   ▲    └──another's──► standing by                      ▼
-//!   └───────────────────────────────────── making sure of the streams
+//!   └──────────────────────── making sure of the streams, if one was not found
 //! ```
+//!
+//! Who stands by hears the workers, so that it knows whose answer to its roll call to wait for.
 //!
 //! What must hold: whatever was in the way, also a server that lost all it had, this scheduler leads again
 //! by itself once it can.
@@ -15,55 +17,85 @@ use std::time::Duration;
 use rota_bus::{Bus, Lease, LeaseError, LeaseName};
 use rota_scheduler_core::Options;
 use rota_service::Installation;
-use rota_wire::{Micros, WorkerId};
-use tokio::time::{Instant, sleep, timeout};
+use rota_wire::{LeaderMemory, Micros, WorkerId};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::session::{Ended, Session, SessionError};
-use crate::telling::Outlets;
+use crate::clock::Clock;
+use crate::reporting::Outlets;
+use crate::requests::store_memory;
+use crate::session::{Ended, Session, SessionError, Start};
+use crate::standby::Standby;
 
-/// How often one who stands by looks whether it can lead.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// The lease is given up this long before it runs out, so that no action of ours can come after it.
-const LEASE_MARGIN: Duration = Duration::from_secs(1);
+/// Between two attempts to lead when something was in the way.
+const HINDERED_PAUSE: Duration = Duration::from_millis(250);
+/// How long what earlier leaders learned is waited for.
+const MEMORY_LIMIT: Duration = Duration::from_millis(500);
+
+/// What a scheduler has of its own.
+pub(crate) struct Identity {
+    /// Names it among the schedulers.
+    pub(crate) holder: String,
+    /// Decides where there is a choice; a new one for each term when nothing is given.
+    pub(crate) seed: Option<u64>,
+}
+
+impl Identity {
+    /// No other process has it.
+    pub(crate) fn of_process() -> Self {
+        let holder = format!("{}-{}", std::process::id(), Micros::now().0);
+        Self { holder, seed: None }
+    }
+}
 
 pub(crate) struct Leadership {
     bus: Bus,
+    clock: Clock,
     installation: Installation,
     options: Options,
     outlets: Outlets,
-    /// Names this process among the schedulers.
-    holder: String,
-    /// Workers of our last term, whose answer to the roll call is awaited.
+    identity: Identity,
+    /// Workers whose answer to the next roll call is awaited.
     known: BTreeSet<WorkerId>,
+    /// What our last term had learned.
+    memory: Option<LeaderMemory>,
 }
 
 /// What is known before the lease is asked for.
 enum Standing {
-    /// The streams are there.
     Ready,
-    /// Another leads.
-    By,
     /// Something was in the way; what was last said of it, so that it is not said every time.
-    Hindered(String),
+    Hindered {
+        said: String,
+        streams: Streams,
+    },
+}
+
+/// Whether the streams have to be made sure of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Streams {
+    There,
+    Missing,
 }
 
 impl Leadership {
     pub(crate) fn new(
         bus: Bus,
+        identity: Identity,
         installation: Installation,
         options: Options,
         outlets: Outlets,
     ) -> Self {
-        let holder = format!("{}-{}", std::process::id(), Micros::now().0);
         Self {
             bus,
+            identity,
+            clock: Clock::start(),
             installation,
             options,
             outlets,
-            holder,
             known: BTreeSet::new(),
+            memory: None,
         }
     }
 
@@ -75,49 +107,92 @@ impl Leadership {
         let mut standing = Standing::Ready;
         while !draining.is_cancelled() {
             standing = self.step(standing, &draining).await;
-            let _ = timeout(LOOK_EVERY, draining.cancelled()).await;
+            if matches!(standing, Standing::Hindered { .. }) {
+                let _ = timeout(HINDERED_PAUSE, draining.cancelled()).await;
+            }
         }
         Ok(())
     }
 
     async fn step(&mut self, standing: Standing, draining: &CancellationToken) -> Standing {
-        if let Standing::Hindered(said) = &standing
+        if let Standing::Hindered {
+            said,
+            streams: Streams::Missing,
+        } = &standing
             && let Err(error) = self.installation.ensure_streams(&self.bus).await
         {
-            return Standing::hindered("cannot make sure of the streams", &error, said);
+            let attempted = "cannot make sure of the streams";
+            return Standing::hindered(attempted, &error, said, Streams::Missing);
         }
-        let asking = self.bus.acquire_lease(LeaseName::Scheduler, &self.holder);
-        match asking.await {
-            Ok(Some(lease)) => {
-                self.lead(lease, draining).await;
-                // The server may have lost its streams in the meantime.
-                Standing::Hindered(String::new())
-            }
-            Ok(None) => {
-                if !matches!(standing, Standing::By) {
-                    info!("standing by: another scheduler leads");
+        let asking = self
+            .bus
+            .acquire_lease(LeaseName::Scheduler, &self.identity.holder);
+        let error = match asking.await {
+            Ok(Some(lease)) => match self.lead(lease, draining).await {
+                Ok(()) => return Standing::Ready,
+                Err(streams) => {
+                    let said = String::new();
+                    return Standing::Hindered { said, streams };
                 }
-                Standing::By
-            }
-            Err(error) => Standing::hindered("cannot ask for the lease", &error, standing.said()),
-        }
+            },
+            Ok(None) => match self.stand_by(draining).await {
+                Ok(()) => return Standing::Ready,
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        let streams = if matches!(error, LeaseError::NoBucket { .. }) {
+            Streams::Missing
+        } else {
+            Streams::There
+        };
+        let attempted = "cannot ask for the lease";
+        Standing::hindered(attempted, &error, standing.said(), streams)
     }
 
-    async fn lead(&mut self, mut lease: Lease, draining: &CancellationToken) {
+    /// Waits until the lease can be had, or the process is told to stop.
+    async fn stand_by(&mut self, draining: &CancellationToken) -> Result<(), LeaseError> {
+        info!("standing by: another scheduler leads");
+        let mut watch = self.bus.watch_lease(LeaseName::Scheduler).await?;
+        let mut standby = Standby::begin(&self.bus, self.known.iter().cloned()).await;
+        tokio::select! {
+            biased;
+            () = draining.cancelled() => {}
+            () = watch.vacant() => {}
+            () = standby.listen() => {}
+        }
+        self.known = standby.workers();
+        Ok(())
+    }
+
+    async fn lead(
+        &mut self,
+        mut lease: Lease,
+        draining: &CancellationToken,
+    ) -> Result<(), Streams> {
         let term = lease.term();
         info!(%term, "leading");
-        let known = std::mem::take(&mut self.known);
-        let mut session = Session::new(&self.bus, self.options.clone(), &self.outlets, term);
+        let start = Start {
+            term,
+            validity: lease.validity(),
+            seed: self.identity.seed,
+            known: std::mem::take(&mut self.known),
+            memory: self.recall().await,
+        };
+        let options = self.options.clone();
+        let mut session = Session::new(&self.bus, self.clock, options, &self.outlets, start);
         let ended = tokio::select! {
             biased;
             () = draining.cancelled() => Ok(Ended::Draining),
-            error = keep(&mut lease) => Err(SessionError::Lease(error)),
-            ended = session.run(known) => ended,
+            error = lease.keep() => Err(SessionError::Lease(error)),
+            ended = session.run() => ended,
         };
-        self.known = session.into_workers();
+        let (known, memory) = session.into_known();
+        self.known = known;
         match ended {
             Ok(Ended::Draining) => {
                 info!(%term, "leading no longer: stopping");
+                let _ = timeout(MEMORY_LIMIT, store_memory(&self.bus, &memory)).await;
                 if let Err(error) = lease.release().await {
                     warn!(%term, error = %rota_service::chain(&error), "the lease runs out by itself");
                 }
@@ -125,6 +200,24 @@ impl Leadership {
             Ok(Ended::CutOff) => info!(%term, "leading no longer: the connection was interrupted"),
             Err(error) => {
                 warn!(%term, error = %rota_service::chain(&error), "leading no longer");
+                self.memory = Some(memory);
+                // The server may have lost its streams.
+                return Err(Streams::Missing);
+            }
+        }
+        self.memory = Some(memory);
+        Ok(())
+    }
+
+    /// What the last leader has learned: as it was stored, or as this process remembers.
+    async fn recall(&mut self) -> Option<LeaderMemory> {
+        let stored = timeout(MEMORY_LIMIT, self.bus.load_memory()).await;
+        match stored {
+            Ok(Ok(Some(stored))) => Some(stored),
+            Ok(Ok(None)) | Err(_) => self.memory.take(),
+            Ok(Err(error)) => {
+                warn!(error = %rota_service::chain(&error), "what earlier leaders learned cannot be read");
+                self.memory.take()
             }
         }
     }
@@ -133,33 +226,24 @@ impl Leadership {
 impl Standing {
     fn said(&self) -> &str {
         match self {
-            Self::Ready | Self::By => "",
-            Self::Hindered(said) => said,
+            Self::Ready => "",
+            Self::Hindered { said, .. } => said,
         }
     }
 
-    fn hindered(attempted: &str, error: &dyn std::error::Error, said: &str) -> Self {
+    fn hindered(
+        attempted: &str,
+        error: &dyn std::error::Error,
+        said: &str,
+        streams: Streams,
+    ) -> Self {
         let told = format!("{attempted}: {}", rota_service::chain(error));
         if told != said {
             warn!(error = told, "cannot lead, trying again until it works");
         }
-        Self::Hindered(told)
-    }
-}
-
-/// Renews the lease as long as that is possible, and says why it is not.
-async fn keep(lease: &mut Lease) -> LeaseError {
-    loop {
-        sleep(Lease::renew_every()).await;
-        let last_moment = lease.expires() - LEASE_MARGIN;
-        let error = match timeout(last_moment - Instant::now(), lease.renew()).await {
-            Ok(Ok(())) => continue,
-            Ok(Err(error)) => error,
-            Err(_) => return LeaseError::NotRenewed,
-        };
-        if matches!(error, LeaseError::Lost { .. }) || Instant::now() >= last_moment {
-            return error;
+        Self::Hindered {
+            said: told,
+            streams,
         }
-        warn!(error = %rota_service::chain(&error), "the lease was not renewed, trying again");
     }
 }

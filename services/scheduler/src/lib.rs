@@ -13,27 +13,35 @@
 //! the next cannot find again. Whatever breaks the session, a lost connection included, is answered the
 //! same way: begin a new term and call the roll.
 
-mod actions;
-mod errands;
+mod audit;
+mod clock;
+mod executor;
+mod frames;
+mod hearing;
+mod inputs;
 mod leadership;
+mod messages;
 mod policy;
 mod recorder;
+mod reporting;
+mod requests;
 mod session;
-mod telling;
+mod standby;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rota_bus::EventSender;
+use rota_bus::{Bus, EventSender};
 use rota_scheduler_core::{Options, Recording};
 use rota_service::{Failure, Faults, Installation, Lifecycle, Shutdown};
+use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::leadership::Leadership;
+use crate::leadership::{Identity, Leadership};
 pub use crate::policy::{Ageing, PolicyArgs};
 
 use crate::recorder::Recorder;
-use crate::telling::Outlets;
+use crate::reporting::Outlets;
 
 const SERVICE: &str = "scheduler";
 /// How long the parts may take to end.
@@ -94,6 +102,33 @@ impl Args {
     }
 }
 
+/// Runs a scheduler over a connection that is there already and within this future alone: dropped, it is gone.
+/// `name` tells it from other schedulers, and `seed` decides where it has a choice. For tests of the whole
+/// system in one runtime.
+///
+/// # Errors
+/// When the arguments are wrong.
+#[doc(hidden)]
+pub async fn run_on(
+    bus: Bus,
+    name: String,
+    seed: u64,
+    args: Args,
+    draining: CancellationToken,
+) -> Result<(), Failure> {
+    let options = args.options()?;
+    let (events, storing_events) = EventSender::new(bus.clone(), SERVICE);
+    let outlets = Outlets::new(events, None);
+    let identity = Identity {
+        holder: name,
+        seed: Some(seed),
+    };
+    let leadership = Leadership::new(bus, identity, args.installation, options, outlets);
+    let (led, ()) = tokio::join!(leadership.run(draining), storing_events);
+    let Ok(()) = led;
+    Ok(())
+}
+
 /// Runs a scheduler until it is told to stop: it leads, or stands by until it can.
 ///
 /// # Errors
@@ -125,7 +160,8 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), Failure> {
         None => None,
     };
     let outlets = Outlets::new(events, recorder);
-    let leadership = Leadership::new(bus, args.installation, options, outlets);
+    let identity = Identity::of_process();
+    let leadership = Leadership::new(bus, identity, args.installation, options, outlets);
     let draining = lifecycle.draining().clone();
     lifecycle.spawn_vital("leadership", leadership.run(draining));
     Ok(lifecycle.wait_drained(GRACE).await.into_result()?)

@@ -26,6 +26,8 @@ use self::file::PolicyFile;
 const HEADING: &str = "Scheduling";
 const QUANTUM_MAX: Span = Span::from_secs(24 * 3_600);
 const QUANTUM_RULE: &str = "must be a span from 1ms to 24h, such as 1s";
+const RESERVE_AFTER_MAX: Span = Span::from_secs(24 * 3_600);
+const RESERVE_AFTER_RULE: &str = "must be a span from 1ms to 24h, such as 1m";
 const AGEING_RULE: &str = "must be a span of at least 1ms, such as 5m, or never";
 const NEVER: &str = "never";
 /// How much of a lane must be known when its head says enough.
@@ -74,6 +76,11 @@ pub struct PolicyArgs {
     /// Suspended attempts on one worker, at most [default: 64]
     #[arg(long, help_heading = HEADING, env = "ROTA_SUSPENDED_MAX", value_name = "COUNT")]
     pub suspended_max: Option<u32>,
+
+    /// How long a task that asks for much is passed by others before a worker is kept for it [default: 1m]
+    #[arg(long, help_heading = HEADING, env = "ROTA_RESERVE_AFTER", value_name = "SPAN",
+        value_parser = parse_reserve_after)]
+    pub reserve_after: Option<Span>,
 }
 
 /// How long a task waits to gain a level; nothing means that it gains none.
@@ -97,6 +104,12 @@ impl std::fmt::Display for Ageing {
             None => f.write_str(NEVER),
         }
     }
+}
+
+fn parse_reserve_after(text: &str) -> Result<Span, &'static str> {
+    let span = Span::parse(text).ok();
+    let good = span.filter(|span| (1..=RESERVE_AFTER_MAX.ms()).contains(&span.ms()));
+    good.ok_or(RESERVE_AFTER_RULE)
 }
 
 fn parse_quantum(text: &str) -> Result<Span, &'static str> {
@@ -159,6 +172,7 @@ impl PolicyArgs {
                 "--suspended-max",
                 self.suspended_max.map(|it| it.to_string()),
             ),
+            ("--reserve-after", self.reserve_after.map(as_ms)),
         ];
         for (flag, text) in texts {
             if let Some(text) = text {
@@ -183,6 +197,8 @@ impl PolicyArgs {
             .collect();
         let suspended_max = self.suspended_max.or(file.suspended_max);
         options.suspended_max = suspended_max.unwrap_or(options.suspended_max);
+        let reserve_after = self.reserve_after.or(file.reserve_after);
+        options.reserve_after = reserve_after.unwrap_or(options.reserve_after);
         Ok(())
     }
 
@@ -229,7 +245,11 @@ pub(crate) fn look_ahead(options: &Options) -> u32 {
 /// Says what was chosen.
 pub(crate) fn announce(options: &Options) {
     let (look_ahead, suspended_max) = (options.look_ahead, options.suspended_max);
-    info!(look_ahead, suspended_max, "scheduling as follows");
+    let reserve_after_ms = options.reserve_after.ms();
+    info!(
+        look_ahead,
+        suspended_max, reserve_after_ms, "scheduling as follows"
+    );
     say(None, &options.policy);
     for (kind, policy) in &options.kinds {
         say(Some(kind), policy);

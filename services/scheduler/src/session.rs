@@ -3,29 +3,43 @@
 //! A turn takes in all that has arrived, up to a bound, and decides once: under load many tasks share a
 //! frame and a wake-up, and when there is little to do nothing waits for company.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use rota_bus::{Bus, LaneError, LaneEvent, LaneReader, Link, Received, SendError, Subscription};
-use rota_scheduler_core::{Action, Beginning, Event, Options, PullEnd, Scheduler};
-use rota_wire::dispatch::Report;
-use rota_wire::fleet::Heartbeat;
+use rota_bus::{
+    AckHandle, Bus, Delivered, InputPolicy, LaneEvent, LeaseValidity, PullEnd, Received, SendError,
+};
+use rota_scheduler_core::{Action, Beginning, Event, Options, Scheduler};
+use rota_wire::dispatch::{Ending, Report};
+use rota_wire::fleet::{Heartbeat, Obituary};
 use rota_wire::frame::{self, Frame};
-use rota_wire::{Lane, Micros, TaskSpec, Term, WorkerId};
-use tokio::sync::watch;
-use tokio::time::{Instant, interval_at, sleep_until};
-use tracing::{debug, warn};
+use rota_wire::{
+    Dialect, Input as TaskInput, Lane, LeaderMemory, Span, Term, Unreadable, WorkerId,
+};
+use tokio::time::Instant;
+use tracing::warn;
 
-use crate::actions::Executor;
-use crate::errands::{Errand, ErrandEnd};
-use crate::telling::Outlets;
+use crate::audit::Audit;
+use crate::clock::Clock;
+use crate::executor::{ActError, Executor};
+use crate::hearing::Hearing;
+use crate::inputs::{Input, Inputs};
+use crate::reporting::Outlets;
+use crate::requests::{Answer, Request};
 
 /// Messages taken in before the core decides.
 const TURN_MAX: usize = 2_048;
-/// How often lanes are looked for that no hint has told of, and pulls are written off.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Warnings about garbage on internal subjects, at most one in this time.
-const GARBAGE_EVERY: Duration = Duration::from_secs(10);
+/// How often pulls are written off, and what was learned may be stored.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Between two answers to the question why a task is where it is.
+const EXPLAIN_PAUSE: Duration = Duration::from_millis(5);
+/// How often what was learned is stored, and what was lost.
+const MEMORY_EVERY: Duration = Duration::from_secs(30);
+const LOSSES_EVERY: Duration = Duration::from_secs(2);
+/// Nothing has come of a lane for so long before what is un-acked in it is counted.
+const QUIET: Span = Span::from_secs(3);
+/// So long after a worker was heard that reads no inputs from the stream, there may be one.
+const OLD_WORKER_MEMORY: Duration = Duration::from_secs(10);
 
 /// Why a session ended, when nothing went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,179 +55,220 @@ pub(crate) enum Ended {
 pub(crate) enum SessionError {
     #[error("the lease is not held any more")]
     Lease(#[source] rota_bus::LeaseError),
-    #[error("the bus takes no more")]
-    Send(#[from] SendError),
-    #[error("the lanes cannot be found")]
-    Lanes(#[from] LaneError),
+    #[error(transparent)]
+    Act(#[from] ActError),
+}
+
+impl From<SendError> for SessionError {
+    fn from(error: SendError) -> Self {
+        Self::Act(error.into())
+    }
+}
+
+/// What a session begins with.
+pub(crate) struct Start {
+    pub(crate) term: Term,
+    pub(crate) validity: LeaseValidity,
+    /// Decides where there is a choice; the time of day when nothing is given.
+    pub(crate) seed: Option<u64>,
+    /// The workers that are known to be there.
+    pub(crate) known: BTreeSet<WorkerId>,
+    pub(crate) memory: Option<LeaderMemory>,
 }
 
 pub(crate) struct Session {
     bus: Bus,
-    options: Options,
-    term: Term,
+    clock: Clock,
     executor: Executor,
-    core: Option<Scheduler>,
-    garbage: Garbage,
-}
-
-/// What a session listens to.
-struct Inputs {
-    lanes: LaneReader,
-    heartbeats: Subscription,
-    reports: Subscription,
-    hints: Subscription,
-    explains: Subscription,
-    link: watch::Receiver<Link>,
-}
-
-/// Something that has arrived.
-enum Input {
-    Lane(LaneEvent),
-    Heartbeat(Received),
-    Report(Received),
-    Hint(Received),
-    Explain(Received),
-    ErrandDone(ErrandEnd),
-    Deadline,
-    Look,
-    Cut,
+    core: Scheduler,
+    hearing: Hearing,
+    audit: Audit,
+    /// Lanes in which something was left for a newer scheduler: nobody knows how much is un-acked in them.
+    uncounted: BTreeSet<Lane>,
+    /// When a worker was heard last that reads no inputs from the stream.
+    old_worker: Option<Instant>,
+    /// What was stored of the core's memory, and when.
+    stored: (u64, Instant),
+    actions: Vec<Action>,
 }
 
 impl Session {
-    pub(crate) fn new(bus: &Bus, options: Options, outlets: &Outlets, term: Term) -> Self {
-        let executor = Executor::new(bus.clone(), outlets.clone(), term);
-        let garbage = Garbage {
-            count: 0,
-            told: None,
+    pub(crate) fn new(
+        bus: &Bus,
+        clock: Clock,
+        options: Options,
+        outlets: &Outlets,
+        start: Start,
+    ) -> Self {
+        let executor = Executor::new(bus.clone(), outlets.clone(), start.term, start.validity);
+        let now = clock.now();
+        let mut actions = Vec::new();
+        let beginning = Beginning {
+            term: start.term,
+            seed: start.seed.unwrap_or(now.0),
+            now,
+            expected: start.known,
+            memory: start.memory,
         };
+        let core = Scheduler::new(options, beginning, &mut actions);
         Self {
             bus: bus.clone(),
-            options,
-            term,
+            clock,
             executor,
-            core: None,
-            garbage,
+            stored: (core.memory_version(), Instant::now()),
+            core,
+            hearing: Hearing::new(now),
+            audit: Audit::new(),
+            uncounted: BTreeSet::new(),
+            old_worker: None,
+            actions,
         }
     }
 
-    /// The workers that it knew, for the roll call of the next term.
-    pub(crate) fn into_workers(self) -> BTreeSet<WorkerId> {
-        self.core
-            .iter()
-            .flat_map(Scheduler::workers)
-            .cloned()
-            .collect()
+    /// The workers that are there, and what was learned, for the next term.
+    pub(crate) fn into_known(self) -> (BTreeSet<WorkerId>, LeaderMemory) {
+        (self.core.workers().cloned().collect(), self.core.memory())
     }
 
     /// Schedules until the connection is interrupted or something fails.
-    pub(crate) async fn run(&mut self, known: BTreeSet<WorkerId>) -> Result<Ended, SessionError> {
-        let mut inputs = Inputs {
-            link: self.bus.link(),
-            lanes: self.bus.lane_reader().await?,
-            heartbeats: self
-                .bus
-                .subscribe(&self.bus.subjects().heartbeats())
-                .await?,
-            reports: self.bus.subscribe(&self.bus.subjects().reports()).await?,
-            hints: self
-                .bus
-                .subscribe(&self.bus.subjects().lane_hints())
-                .await?,
-            explains: self.bus.subscribe(&self.bus.subjects().explains()).await?,
-        };
-        inputs.link.mark_unchanged();
+    pub(crate) async fn run(&mut self) -> Result<Ended, SessionError> {
+        let mut inputs = Inputs::open(&self.bus, self.executor.validity()).await?;
         if !inputs.link.borrow().up {
             return Ok(Ended::CutOff);
         }
-        let mut actions = Vec::new();
-        let now = Micros::now();
-        let beginning = Beginning {
-            term: self.term,
-            seed: now.0,
-            now,
-            expected: known,
-            memory: None,
-        };
-        let core = Scheduler::new(self.options.clone(), beginning, &mut actions);
-        self.core = Some(core);
-        self.executor.start(Errand::FindLanes);
-        self.executor
-            .carry_out(&mut actions, &mut inputs.lanes)
-            .await?;
-        self.turns(inputs, actions).await
-    }
-
-    async fn turns(
-        &mut self,
-        mut inputs: Inputs,
-        mut actions: Vec<Action>,
-    ) -> Result<Ended, SessionError> {
-        let mut look = interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
+        self.hearing = Hearing::new(self.clock.now());
+        self.executor.requests.start(Request::ListLanes);
         loop {
-            let deadline = self
-                .core
-                .as_ref()
-                .map_or(Micros::default(), Scheduler::next_deadline);
-            let input = inputs.next(deadline, &mut look, &mut self.executor).await;
+            let now = self.clock.now();
+            self.note_deafness(now);
+            if self.core.next_deadline() <= now {
+                self.core.handle_timeout(now, &mut self.actions);
+            }
+            self.core.dispatch(now, &mut self.actions);
+            self.executor
+                .carry_out(&mut self.actions, &mut inputs.lanes)
+                .await?;
+            let deadline = self.clock.instant(self.core.next_deadline());
+            let input = inputs.next(deadline, &mut self.executor).await;
             if matches!(input, Input::Cut) {
                 return Ok(Ended::CutOff);
             }
-            self.take_in(input, &mut inputs, &mut actions);
-            self.take_in_waiting(&mut inputs, &mut actions);
-            let now = Micros::now();
-            if let Some(core) = &mut self.core {
-                if core.next_deadline() <= now {
-                    core.handle_timeout(now, &mut actions);
-                }
-                core.dispatch(now, &mut actions);
-            }
-            self.executor
-                .carry_out(&mut actions, &mut inputs.lanes)
-                .await?;
+            self.take_in(input, &mut inputs).await?;
+            self.take_in_waiting(&mut inputs).await?;
         }
     }
 
     /// Takes in what has arrived meanwhile, so that the turn decides on all of it.
-    fn take_in_waiting(&mut self, inputs: &mut Inputs, actions: &mut Vec<Action>) {
+    async fn take_in_waiting(&mut self, inputs: &mut Inputs) -> Result<(), SessionError> {
         for _ in 0..TURN_MAX {
             let Some(input) = inputs.try_next(&mut self.executor) else {
-                return;
+                break;
             };
-            self.take_in(input, inputs, actions);
+            self.take_in(input, inputs).await?;
         }
+        Ok(())
     }
 
-    fn take_in(&mut self, input: Input, inputs: &mut Inputs, actions: &mut Vec<Action>) {
+    async fn take_in(&mut self, input: Input, inputs: &mut Inputs) -> Result<(), SessionError> {
         match input {
-            Input::Lane(event) => self.lane_event(event, actions),
-            Input::Heartbeat(message) => {
-                if let Some(heartbeat) = self.decode::<Heartbeat>(&message) {
-                    self.decide(Event::Heartbeat(Box::new(heartbeat)), actions);
-                }
-            }
-            Input::Report(message) => {
-                let Some(Report { worker, outcomes }) = self.decode(&message) else {
-                    return;
-                };
-                for outcome in outcomes {
-                    self.executor.note_run(&outcome);
-                    let (worker, outcome) = (worker.clone(), Box::new(outcome));
-                    self.decide(Event::Reported { worker, outcome }, actions);
+            Input::Lane(event) => self.lane_event(event),
+            Input::Heartbeat(message) => self.heartbeat(&message),
+            Input::Report(message) => self.report(&message),
+            Input::Obituary(message) => self.obituary(&message),
+            Input::Undelivered(tag) => {
+                if let Some(event) = self.executor.frames.unreachable(tag) {
+                    self.decide(event);
                 }
             }
             Input::Hint(message) => match self.bus.subjects().hinted_lane(&message.subject) {
-                Some(lane) => self.executor.open(lane),
-                None => self.garbage.note(&message.subject, &"not a lane"),
+                Some(lane) => self.decide(Event::LaneFound { lane }),
+                None => ignored(&message.subject, &"not a lane"),
             },
-            Input::Explain(message) => self.explain(message),
-            Input::ErrandDone(end) => self.errand_done(end, &mut inputs.lanes, actions),
-            Input::Look => {
-                self.executor.start(Errand::FindLanes);
-                for event in inputs.lanes.write_off() {
-                    self.lane_event(event, actions);
-                }
+            Input::Explain(message) => {
+                self.explain(message);
+                inputs.rest_from_explaining(Instant::now() + EXPLAIN_PAUSE);
             }
+            Input::Answer(answer) => self.answer(answer, inputs).await?,
+            Input::Echo => {
+                let now = self.clock.now();
+                self.note_deafness(now);
+                self.hearing.handle_echo(now);
+            }
+            Input::EchoDue => inputs.echo.send(self.clock.now().0).await?,
+            Input::Look => self.look(inputs),
             Input::Deadline | Input::Cut => {}
+        }
+        Ok(())
+    }
+
+    fn note_deafness(&mut self, now: rota_wire::Micros) {
+        if let Some(span) = self.hearing.deafness(now) {
+            self.core
+                .handle_event(now, Event::Deaf { span }, &mut self.actions);
+        }
+    }
+
+    fn heartbeat(&mut self, message: &Received) {
+        let Some(heartbeat) = decode::<Heartbeat>(message) else {
+            return;
+        };
+        if self
+            .bus
+            .subjects()
+            .speaking_worker(&message.subject)
+            .as_ref()
+            != Some(&heartbeat.worker)
+        {
+            return ignored(&message.subject, &"it names another worker");
+        }
+        if heartbeat.dialect == Dialect::V1 {
+            self.old_worker = Some(Instant::now());
+        }
+        self.decide(Event::Heartbeat(Box::new(heartbeat)));
+    }
+
+    fn report(&mut self, message: &Received) {
+        let Some(Report { worker, outcomes }) = decode(message) else {
+            return;
+        };
+        if self
+            .bus
+            .subjects()
+            .speaking_worker(&message.subject)
+            .as_ref()
+            != Some(&worker)
+        {
+            return ignored(&message.subject, &"it names another worker");
+        }
+        for outcome in outcomes {
+            match outcome.ending {
+                Ending::Failed(_) => {
+                    let seq = outcome.holding.delivery.seq;
+                    self.executor.messages.note_ran(seq, outcome.ran);
+                }
+                Ending::Stored | Ending::Returned { .. } => {}
+            }
+            let (worker, outcome) = (worker.clone(), Box::new(outcome));
+            self.decide(Event::Reported { worker, outcome });
+        }
+    }
+
+    /// Of a worker that we know, it is checked; of any other it is nobody's business.
+    fn obituary(&mut self, message: &Received) {
+        let Some(Obituary { worker }) = decode(message) else {
+            return;
+        };
+        if self
+            .bus
+            .subjects()
+            .speaking_worker(&message.subject)
+            .as_ref()
+            != Some(&worker)
+        {
+            return ignored(&message.subject, &"it names another worker");
+        }
+        if self.core.workers().any(|known| *known == worker) {
+            self.executor.requests.start(Request::ConfirmDeath(worker));
         }
     }
 
@@ -222,179 +277,201 @@ impl Session {
         let Some(reply) = message.reply else {
             return;
         };
-        let Some(task) = self.bus.subjects().explained(&message.subject) else {
-            self.garbage.note(&message.subject, &"not the id of a task");
-            return;
-        };
-        let core = self.core.as_ref();
-        let known = core.and_then(|core| core.explain(&task, Micros::now()));
-        self.executor.start(Errand::Explain {
-            task,
-            known: known.map(Box::new),
-            reply,
-        });
-    }
-
-    fn errand_done(&mut self, end: ErrandEnd, lanes: &mut LaneReader, actions: &mut Vec<Action>) {
-        match end {
-            ErrandEnd::Event(event) => self.decide(event, actions),
-            ErrandEnd::LanesFound(found) => {
-                for lane in found {
-                    self.executor.open(lane);
-                }
-                // Those found first are opened first: that all are open is told after them.
-                self.executor
-                    .start(Errand::Tell(Event::LanesListed { lanes: Vec::new() }));
-            }
-            ErrandEnd::LaneOpened(lane, opened) => {
-                lanes.add(lane.clone());
-                let (unacked, delivered_to) = (opened.unacked, opened.delivered_to);
-                self.decide(
-                    Event::LaneOpened {
-                        lane,
-                        unacked,
-                        delivered_to,
-                    },
-                    actions,
-                );
-            }
-            ErrandEnd::Done => {}
-            ErrandEnd::Failed(failure) => self.executor.failed(failure),
+        let subjects = self.bus.subjects();
+        // The answer must not be stored, or obeyed, by naming a subject of ours for it.
+        if subjects.is_own(reply.as_str()) {
+            return ignored(
+                &message.subject,
+                &"its answer would go to a subject of Rota's own",
+            );
         }
+        let Some(task) = subjects.explained(&message.subject) else {
+            return ignored(&message.subject, &"not the id of a task");
+        };
+        let known = self.core.explain(&task, self.clock.now()).map(Box::new);
+        self.executor
+            .requests
+            .start(Request::Explain { task, known, reply });
     }
 
-    fn lane_event(&mut self, event: LaneEvent, actions: &mut Vec<Action>) {
-        match event {
-            LaneEvent::Delivered(delivered) => {
-                let rota_bus::Delivered {
-                    lane,
-                    delivery,
-                    pending,
-                    headers,
-                    payload,
-                    ack,
-                } = *delivered;
-                match TaskSpec::from_ready(&lane.kind, &headers) {
-                    Ok(task) => {
-                        let input_bytes = payload.len() as u64;
-                        self.executor.keep(delivery.seq, ack, payload);
-                        let event = Event::Delivered {
-                            lane,
-                            delivery,
-                            pending,
-                            task,
-                            input_bytes,
-                        };
-                        self.decide(event, actions);
-                    }
-                    Err(unreadable) => self.refuse(&lane, delivery.seq, ack, &unreadable, actions),
+    async fn answer(&mut self, answer: Answer, inputs: &mut Inputs) -> Result<(), SessionError> {
+        match answer {
+            Answer::Event(event) => {
+                if let Event::Gone { seq } = event {
+                    self.executor.messages.forget(seq);
                 }
+                self.decide(event);
             }
-            LaneEvent::PullEnded { lane, unused } => {
-                let end = PullEnd::Nothing;
-                self.decide(Event::PullEnded { lane, unused, end }, actions);
+            Answer::Events(events) => events.into_iter().for_each(|event| self.decide(event)),
+            Answer::LanesListed(lanes) => self.decide(Event::LanesListed { lanes }),
+            Answer::LaneOpened(lane, opened) => {
+                inputs.lanes.add(lane.clone(), &opened);
+                let (unacked, delivered_to) = (opened.unacked, opened.delivered_to);
+                self.decide(Event::LaneOpened {
+                    lane,
+                    unacked,
+                    delivered_to,
+                });
+            }
+            Answer::LaneClosed(lane) => {
+                inputs.lanes.remove(&lane);
+                self.decide(Event::LaneClosed { lane });
+            }
+            Answer::Unacked(counts) => self.counted(counts, inputs),
+            Answer::Discarded(seq) => self.executor.discard(seq).await?,
+            Answer::Again(request) => self.executor.requests.start_later(request),
+            Answer::Ask(request) => self.executor.requests.start(request),
+            Answer::Done => {}
+        }
+        Ok(())
+    }
+
+    fn lane_event(&mut self, event: LaneEvent) {
+        match event {
+            LaneEvent::Delivered(delivered) => self.delivered(*delivered),
+            LaneEvent::PullEnded { lane, unused, end } => {
+                let end = match end {
+                    PullEnd::Nothing => rota_scheduler_core::PullEnd::Nothing,
+                    PullEnd::Cut => rota_scheduler_core::PullEnd::Cut,
+                };
+                self.decide(Event::PullEnded { lane, unused, end });
             }
             LaneEvent::Gone { lane } => {
                 warn!(%lane, "the lane's consumer is gone, making it again");
-                self.executor.closed(&lane);
-                self.decide(Event::LaneGone { lane }, actions);
+                self.decide(Event::LaneGone { lane });
             }
         }
     }
 
-    /// A message that the submitter did not write has no task to end: it is taken off the queue, and said.
-    fn refuse(
-        &mut self,
-        lane: &Lane,
-        seq: u64,
-        ack: rota_bus::AckHandle,
-        unreadable: &rota_wire::Unreadable,
-        actions: &mut Vec<Action>,
-    ) {
-        warn!(%lane, seq, %unreadable, "not a task: taken off the queue");
-        self.executor.keep(seq, ack, bytes::Bytes::new());
-        actions.push(Action::Ack { seq });
-        self.decide(
-            Event::PullEnded {
-                lane: lane.clone(),
-                unused: 1,
-                end: PullEnd::Cut,
-            },
-            actions,
-        );
-    }
-
-    fn decide(&mut self, event: Event, actions: &mut Vec<Action>) {
-        if let Some(core) = &mut self.core {
-            core.handle_event(Micros::now(), event, actions);
-        }
-    }
-
-    fn decode<F: Frame>(&mut self, message: &Received) -> Option<F> {
-        match frame::decode(&message.payload) {
-            Ok(value) => Some(value),
-            Err(error) => {
-                self.garbage.note(&message.subject, &error);
-                None
+    fn delivered(&mut self, delivered: Delivered) {
+        let Delivered {
+            lane,
+            delivery,
+            pending,
+            headers,
+            input,
+            ack,
+        } = delivered;
+        match rota_wire::TaskSpec::from_ready(&lane.kind, &headers) {
+            Ok(task) => {
+                let input_bytes = input.bytes();
+                self.executor.messages.keep(delivery.seq, ack, input);
+                self.decide(Event::Delivered {
+                    lane,
+                    delivery,
+                    pending,
+                    task,
+                    input_bytes,
+                });
+            }
+            Err(unreadable) => {
+                self.unreadable(&lane, delivery.seq, ack, &unreadable);
+                self.decide(Event::Unreadable {
+                    lane,
+                    delivery,
+                    pending,
+                });
             }
         }
     }
-}
 
-impl Inputs {
-    /// Waits for something to happen.
-    async fn next(
-        &mut self,
-        deadline: Micros,
-        look: &mut tokio::time::Interval,
-        executor: &mut Executor,
-    ) -> Input {
-        tokio::select! {
-            biased;
-            _ = self.link.changed() => Input::Cut,
-            () = sleep_until(instant(deadline)) => Input::Deadline,
-            Some(message) = self.heartbeats.next() => Input::Heartbeat(message),
-            Some(message) = self.reports.next() => Input::Report(message),
-            end = executor.next_end() => Input::ErrandDone(end),
-            Some(event) = self.lanes.next() => Input::Lane(event),
-            Some(message) = self.hints.next() => Input::Hint(message),
-            // One in a turn at most: an explanation looks at all workers.
-            Some(message) = self.explains.next() => Input::Explain(message),
-            _ = look.tick() => Input::Look,
-            else => Input::Cut,
+    /// What a newer Rota wrote stays un-acked: a newer leader is given it. What nobody of ours wrote is put away
+    /// among the dead letters.
+    fn unreadable(&mut self, lane: &Lane, seq: u64, ack: AckHandle, unreadable: &Unreadable) {
+        match unreadable {
+            Unreadable::Newer { .. } => {
+                warn!(%lane, seq, reason = %unreadable, "left in its lane for a newer scheduler");
+                self.uncounted.insert(lane.clone());
+            }
+            Unreadable::Malformed(_) => {
+                warn!(%lane, seq, reason = %unreadable, "not a task: put away as a dead letter");
+                let nothing = TaskInput::InStream { bytes: 0 };
+                self.executor.messages.keep(seq, ack, nothing);
+                self.executor.requests.start(Request::StoreMalformed {
+                    seq,
+                    lane: lane.clone(),
+                    reason: unreadable.to_string(),
+                });
+            }
         }
     }
 
-    /// Something that has happened already, if anything.
-    fn try_next(&mut self, executor: &mut Executor) -> Option<Input> {
-        self.heartbeats
-            .try_next()
-            .map(Input::Heartbeat)
-            .or_else(|| self.reports.try_next().map(Input::Report))
-            .or_else(|| executor.try_next_end().map(Input::ErrandDone))
-            .or_else(|| self.lanes.try_next().map(Input::Lane))
-    }
-}
-
-/// Undecodable messages on internal subjects: counted, told now and then, and otherwise ignored.
-struct Garbage {
-    count: u64,
-    told: Option<Instant>,
-}
-
-impl Garbage {
-    fn note(&mut self, subject: &str, error: &dyn std::fmt::Display) {
-        self.count += 1;
-        if self.told.is_none_or(|told| told.elapsed() >= GARBAGE_EVERY) {
-            warn!(subject, %error, count = self.count, "ignoring what is no message of ours");
-            self.told = Some(Instant::now());
+    /// What is done now and then.
+    fn look(&mut self, inputs: &mut Inputs) {
+        for event in inputs.lanes.write_off() {
+            self.lane_event(event);
+        }
+        let old = self
+            .old_worker
+            .is_some_and(|heard| heard.elapsed() < OLD_WORKER_MEMORY);
+        let policy = if old {
+            InputPolicy::WithMessages
         } else {
-            debug!(subject, %error, "ignoring what is no message of ours");
+            InputPolicy::MayBeLeft
+        };
+        inputs.lanes.set_inputs(policy);
+        self.executor.messages.set_policy(policy);
+        self.store_memory();
+        if self.audit.is_due() {
+            let lanes = self.audit.take_turn(&self.quiet_lanes());
+            self.executor.requests.start(Request::CountUnacked(lanes));
+        }
+    }
+
+    fn quiet_lanes(&self) -> BTreeMap<Lane, u64> {
+        let mut lanes = self.core.unacked(self.clock.now(), QUIET);
+        lanes.retain(|lane, _| !self.uncounted.contains(lane));
+        lanes
+    }
+
+    /// Opens lanes anew in which more is un-acked than we know of, and looks through those that are at rest.
+    fn counted(&mut self, counts: Vec<(Lane, u64, u64)>, inputs: &mut Inputs) {
+        let quiet = self.quiet_lanes();
+        for (lane, known, counted) in counts {
+            let Some(known_now) = quiet.get(&lane) else {
+                continue;
+            };
+            if self.audit.note(&lane, counted, known.max(*known_now)) {
+                warn!(%lane, counted, known, "more is un-acked than is known: opening the lane anew");
+                inputs.lanes.remove(&lane);
+                self.decide(Event::LaneGone { lane });
+            } else if counted == 0 && *known_now == 0 {
+                self.executor.requests.start(Request::SettleStrays(lane));
+            }
+        }
+    }
+
+    fn store_memory(&mut self) {
+        let (version, at) = self.stored;
+        let due = if self.core.memory_version() == version {
+            MEMORY_EVERY
+        } else {
+            LOSSES_EVERY
+        };
+        if at.elapsed() >= due {
+            self.stored = (self.core.memory_version(), Instant::now());
+            let memory = Box::new(self.core.memory());
+            self.executor.requests.start(Request::StoreMemory(memory));
+        }
+    }
+
+    fn decide(&mut self, event: Event) {
+        let now = self.clock.now();
+        self.core.handle_event(now, event, &mut self.actions);
+    }
+}
+
+fn decode<F: Frame>(message: &Received) -> Option<F> {
+    match frame::decode(&message.payload) {
+        Ok(value) => Some(value),
+        Err(error) => {
+            ignored(&message.subject, &error);
+            None
         }
     }
 }
 
-fn instant(at: Micros) -> Instant {
-    let wait = at.0.saturating_sub(Micros::now().0);
-    Instant::now() + Duration::from_micros(wait)
+/// What anybody may have sent to a subject of ours.
+fn ignored(subject: &str, error: &dyn std::fmt::Display) {
+    warn!(subject, %error, "ignoring what is no message of ours");
 }

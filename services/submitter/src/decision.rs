@@ -1,14 +1,21 @@
-//! What becomes of a message at the door: a lane, a refusal, or nothing. No I/O and no clock.
+//! What becomes of a message at the door: a lane, a refusal, a dead letter, or nothing yet. No I/O and no
+//! clock.
 //!
-//! What must hold: every submission becomes a task or a result that says why it did not; and a task that
-//! may have run before is marked, so that its result is looked for first.
+//! What must hold: every submission becomes a task or a result that says why it did not; a message that
+//! cannot be read is kept, not dropped; and a task that may have run before is marked, so that its result is
+//! looked for first.
 
 use bytes::Bytes;
 use rota_bus::{Expect, FeedMessage, FeedSource, Message, Subjects};
-use rota_wire::headers::{Headers, TRACEPARENT};
+use rota_wire::headers::{ATTEMPT, Headers, REASON, SUBMITTED, TRACEPARENT};
 use rota_wire::result::{FinalState, TaskResult};
-use rota_wire::task::{Recheck, Refused};
-use rota_wire::{Micros, Rejection, TaskId, TaskSpec};
+use rota_wire::task::{Recheck, Refused, Unreadable};
+use rota_wire::{Kind, Micros, Rejection, TaskId, TaskSpec};
+
+/// The kind under which dead letters lie whose own cannot be read.
+const UNREADABLE: &str = "unreadable";
+/// Headers of the server's own, which steer how a message is stored: they go no further.
+const SERVER_PREFIX: &str = "nats-";
 
 /// A message at the door, as plain data.
 #[derive(Debug, Clone, Copy)]
@@ -36,8 +43,10 @@ pub(crate) enum Decision {
     Ready(Passing),
     /// It broke a rule: its submitter is told by a result.
     Reject(Refusal),
-    /// Rota did not write it, and it has no id under which anybody could be told.
-    Discard(Rejection),
+    /// Rota did not write it so: it is kept as a dead letter, and its submitter is told if it names one.
+    Bury(Burial),
+    /// A newer Rota wrote it, and is left to read it.
+    Leave(Unreadable),
 }
 
 /// A task on its way into its lane.
@@ -45,6 +54,30 @@ pub(crate) enum Decision {
 pub(crate) struct Passing {
     pub(crate) task: TaskSpec,
     pub(crate) message: Message,
+    pub(crate) expect: Expect,
+    pub(crate) entry: Entry,
+}
+
+/// Whether a task's kind is asked for at the door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// A submission: there is a limit to the kinds that may wait.
+    Asks,
+    /// It was let in before.
+    Returns,
+}
+
+/// A message that cannot be read as a task, on its way to the dead letters.
+#[derive(Debug)]
+pub(crate) struct Burial {
+    /// Who is told.
+    pub(crate) id: Option<TaskId>,
+    pub(crate) kind: Kind,
+    pub(crate) attempts: u32,
+    pub(crate) submitted: Option<Micros>,
+    pub(crate) reason: String,
+    /// The message as it was, and the reason.
+    pub(crate) letter: Message,
     pub(crate) expect: Expect,
 }
 
@@ -108,28 +141,55 @@ impl Rules {
         if arrival.deliveries > 1 {
             task.recheck = Recheck::MayHaveRun;
         }
-        Decision::Ready(self.pass(task, arrival.payload, Expect::Nothing))
+        Decision::Ready(self.pass(task, arrival.payload, Expect::Nothing, Entry::Asks))
     }
 
     fn due(&self, arrival: &Arrival<'_>) -> Decision {
-        let Some(lane) = self.subjects.parse_lane(arrival.subject) else {
-            let rule = "a kind and a priority of 0 to 9";
-            return Decision::Discard(Rejection::new("lane", arrival.subject, rule));
-        };
-        let mut task = match TaskSpec::from_ready(&lane.kind, arrival.headers) {
-            Ok(task) => task,
-            Err(unreadable) => {
-                let rule = "written by this version of Rota";
-                return Decision::Discard(Rejection::new("message", &unreadable.to_string(), rule));
+        let lane = self.subjects.parse_lane(arrival.subject);
+        let kind = lane
+            .as_ref()
+            .map_or_else(unreadable_kind, |lane| lane.kind.clone());
+        let mut task = match (TaskSpec::from_ready(&kind, arrival.headers), lane) {
+            (Err(newer @ Unreadable::Newer { .. }), _) => return Decision::Leave(newer),
+            (Err(Unreadable::Malformed(rejection)), _) => {
+                return Decision::Bury(self.burial(arrival, kind, &rejection));
             }
+            (Ok(_), None) => {
+                let rule = "a kind and a priority of 0 to 9";
+                let rejection = Rejection::new("lane", arrival.subject, rule);
+                return Decision::Bury(self.burial(arrival, kind, &rejection));
+            }
+            (Ok(task), Some(_)) => task,
         };
         task.recheck = Recheck::MayHaveRun;
-        // Each attempt is scheduled once, whoever is asked to do so how often.
-        let expect = Expect::NewId(format!("{}:{}", task.id, task.attempt));
-        Decision::Ready(self.pass(task, arrival.payload, expect))
+        Decision::Ready(self.pass(task, arrival.payload, arrival.once(), Entry::Returns))
     }
 
-    fn pass(&self, task: TaskSpec, payload: &Bytes, expect: Expect) -> Passing {
+    fn burial(&self, arrival: &Arrival<'_>, kind: Kind, rejection: &Rejection) -> Burial {
+        let attempt: Option<u32> = arrival.headers.value(ATTEMPT).and_then(|n| n.parse().ok());
+        let reason = format!("its message cannot be read: {rejection}");
+        let own = arrival
+            .headers
+            .iter()
+            .filter(|(name, _)| !is_of_the_server(name));
+        let mut headers: Headers = own.map(|(name, value)| (name.to_owned(), value)).collect();
+        headers.push(REASON, reason.clone());
+        Burial {
+            id: TaskSpec::id_in(arrival.headers),
+            attempts: attempt.map_or(0, |attempt| attempt.saturating_sub(1)),
+            submitted: arrival.headers.value(SUBMITTED).and_then(Micros::parse),
+            reason,
+            letter: Message {
+                subject: self.subjects.dead(&kind),
+                headers,
+                payload: arrival.payload.clone(),
+            },
+            expect: arrival.once(),
+            kind,
+        }
+    }
+
+    fn pass(&self, task: TaskSpec, payload: &Bytes, expect: Expect, entry: Entry) -> Passing {
         let message = Message {
             subject: self.subjects.ready(&task.lane()),
             headers: task.to_headers(),
@@ -139,26 +199,73 @@ impl Rules {
             task,
             message,
             expect,
+            entry,
         }
     }
 }
 
+impl Arrival<'_> {
+    /// Stored once, however often this very message is delivered: its name is that of its place in the
+    /// stream, and the time tells apart a stream that was made anew. Never the task's: of one task two
+    /// messages can exist, and the newer one must not be taken for the older.
+    fn once(&self) -> Expect {
+        Expect::NewId(format!("due:{}:{}", self.sequence, self.stored.0))
+    }
+}
+
+impl Burial {
+    /// The result that tells the submitter, if there is one to tell.
+    pub(crate) fn result(&self, finished: Micros) -> Option<TaskResult> {
+        Some(TaskResult {
+            id: self.id.clone()?,
+            state: FinalState::Failed,
+            kind: self.kind.to_string(),
+            attempts: self.attempts,
+            worker: None,
+            exit: None,
+            reason: Some(self.reason.clone()),
+            submitted: self.submitted,
+            started: None,
+            finished,
+            ran: None,
+            estimate: None,
+            traceparent: None,
+        })
+    }
+}
+
 impl Refusal {
+    /// A kind beyond those that may wait.
+    pub(crate) fn of_kind(task: &TaskSpec, kinds_max: usize) -> Self {
+        let rule = format!(
+            "one of those that wait already: {kinds_max} kinds and priorities wait, and the submitter takes \
+             no more (--kinds-max). Let some be worked off, submit fewer kinds, or raise the limit"
+        );
+        Self::of(task, Rejection::new("kind", task.kind.as_str(), rule))
+    }
+
     /// A task whose body is too large, by the rule "must be ...".
     pub(crate) fn of_body(task: &TaskSpec, bytes: usize, rule: &str) -> Self {
+        Self::of(
+            task,
+            Rejection::new("body", &format!("{bytes} bytes"), rule),
+        )
+    }
+
+    fn of(task: &TaskSpec, rejection: Rejection) -> Self {
         Self {
             id: task.id.clone(),
             kind: task.kind.to_string(),
             attempts: task.attempt - 1,
             submitted: task.submitted,
-            rejection: Rejection::new("body", &format!("{bytes} bytes"), rule),
+            rejection,
             traceparent: task.options.traceparent.clone(),
         }
     }
 
     /// The result that tells the submitter.
-    pub(crate) fn message(&self, subjects: &Subjects, finished: Micros) -> Message {
-        let result = TaskResult {
+    pub(crate) fn result(&self, finished: Micros) -> TaskResult {
+        TaskResult {
             id: self.id.clone(),
             state: FinalState::Rejected,
             kind: self.kind.clone(),
@@ -172,13 +279,17 @@ impl Refusal {
             ran: None,
             estimate: None,
             traceparent: self.traceparent.clone(),
-        };
-        Message {
-            subject: subjects.result(&self.id),
-            headers: result.to_headers(),
-            payload: Bytes::new(),
         }
     }
+}
+
+fn unreadable_kind() -> Kind {
+    Kind::parse(UNREADABLE).expect("it is a good kind")
+}
+
+fn is_of_the_server(name: &str) -> bool {
+    name.get(..SERVER_PREFIX.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(SERVER_PREFIX))
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! In reading order: [`run`] starts the parts, `intake` is the loop over one feed, `decision` says what
-//! becomes of a message and does no I/O, `settle` carries it out, `window` bounds what is under way.
+//! becomes of a message and does no I/O, `kinds` how many kinds may wait, `settle` carries it out, `window`
+//! bounds what is under way, `stragglers` looks for what no feed brings.
 //!
 //! What must hold: a message is acked only when the server has confirmed what stands for it, so nothing is
 //! lost when the process dies at any point; messages reach their lanes in the order of the intake; and any
@@ -16,15 +17,18 @@
 mod decision;
 mod hints;
 mod intake;
+mod kinds;
 mod settle;
+mod stragglers;
 mod window;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rota_bus::{EventSender, FeedSource};
+use rota_bus::{Bus, EventSender, FeedSource};
 use rota_service::{Failure, Installation, Lifecycle, Shutdown};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::intake::Intake;
@@ -45,6 +49,40 @@ pub struct Args {
     /// Largest body of a submission in bytes, below what the server itself takes
     #[arg(long, env = "ROTA_BODY_MAX", value_name = "BYTES")]
     pub body_max: Option<usize>,
+
+    /// How many kinds may wait, each priority counted: a kind beyond is rejected
+    ///
+    /// Kinds that wait already are always taken. Each one that waits costs the servers and the scheduler a
+    /// consumer, so that a client which makes up kinds would harm all others.
+    #[arg(long, env = "ROTA_KINDS_MAX", value_name = "COUNT", default_value_t = KINDS_MAX, value_parser = parse_kinds_max)]
+    pub kinds_max: usize,
+}
+
+/// As many as ROTA_READY may have consumers.
+const KINDS_MAX: usize = 10_000;
+
+fn parse_kinds_max(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..=1_000_000) => Ok(count),
+        Ok(_) | Err(_) => Err("must be a whole number from 1 to 1000000".to_owned()),
+    }
+}
+
+/// Runs a submitter over a connection that is there already and within this future alone: dropped, it is gone.
+/// For tests of the whole system in one runtime.
+#[doc(hidden)]
+pub async fn run_on(bus: Bus, kinds_max: usize, draining: CancellationToken) {
+    let (events, storing_events) = EventSender::new(bus.clone(), SERVICE);
+    let settler = Arc::new(Settler::new(bus, events, kinds_max));
+    let intake = |part, source| Intake::new(settler.clone(), part, source, None);
+    let submissions = intake("submissions", FeedSource::Submissions);
+    let due = intake("due", FeedSource::Due);
+    drop(settler);
+    tokio::join!(
+        submissions.run(draining.clone()),
+        due.run(draining),
+        storing_events
+    );
 }
 
 /// Runs a submitter until it is told to stop.
@@ -61,7 +99,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), Failure> {
         storing_events.await;
         Ok::<(), Infallible>(())
     });
-    let settler = Arc::new(Settler::new(bus.clone(), events));
+    let settler = Arc::new(Settler::new(bus.clone(), events, args.kinds_max));
     for (part, source) in [
         ("submissions", FeedSource::Submissions),
         ("due", FeedSource::Due),
@@ -103,6 +141,17 @@ mod tests {
     #[test]
     fn without_flags_only_the_server_limits_a_body() {
         assert_eq!(parse(&[]).expect("the defaults are good").body_max, None);
+    }
+
+    #[test]
+    fn the_limit_of_kinds_is_that_of_the_lanes_unless_said_otherwise() {
+        assert_eq!(parse(&[]).expect("the defaults are good").kinds_max, 10_000);
+        let args = parse(&["--kinds-max", "5"]).expect("a number");
+        assert_eq!(args.kinds_max, 5);
+        for bad in ["0", "many", "1000001"] {
+            let told = parse(&["--kinds-max", bad]).unwrap_err().to_string();
+            assert!(told.contains("from 1 to 1000000"), "{told}");
+        }
     }
 
     #[test]

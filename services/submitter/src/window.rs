@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 const MESSAGES_MAX: usize = 1_000;
 /// Bytes of their bodies. One message is taken in any case.
 const BYTES_MAX: usize = 32 * 1024 * 1024;
-/// Warnings about messages given back, and summaries, come no more often than this.
+/// Summaries come no more often than this.
 const SAY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How a message was settled.
@@ -26,8 +26,15 @@ pub(crate) enum Settled {
     Passed,
     /// Its refusal lies in the results.
     Rejected,
-    /// It was nothing of ours.
-    Discarded,
+    /// It was no task: it is a dead letter now.
+    Buried,
+    /// A newer submitter is to read it.
+    Left,
+    /// It was looked for what is left behind, and so many messages were passed on.
+    LookedBack {
+        /// How many.
+        passed: u64,
+    },
     /// It comes again later.
     GivenBack {
         /// Why.
@@ -44,14 +51,15 @@ pub(crate) struct Window {
     tally: Tally,
     said: Tally,
     summary_at: Instant,
-    warning_at: Instant,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Tally {
     passed: u64,
     rejected: u64,
-    discarded: u64,
+    buried: u64,
+    left: u64,
+    late: u64,
     given_back: u64,
 }
 
@@ -66,7 +74,6 @@ impl Window {
             tally: Tally::default(),
             said: Tally::default(),
             summary_at: now + SAY_INTERVAL,
-            warning_at: now,
         }
     }
 
@@ -129,16 +136,18 @@ impl Window {
     fn count(&mut self, settled: &Settled) {
         let now = Instant::now();
         let count = match settled {
+            Settled::LookedBack { passed } => {
+                self.tally.late += passed;
+                return;
+            }
             Settled::Passed => &mut self.tally.passed,
             Settled::Rejected => &mut self.tally.rejected,
-            Settled::Discarded => &mut self.tally.discarded,
+            Settled::Buried => &mut self.tally.buried,
+            Settled::Left => &mut self.tally.left,
             Settled::GivenBack { .. } => &mut self.tally.given_back,
         };
         *count += 1;
-        if let Settled::GivenBack { error } = settled
-            && now >= self.warning_at
-        {
-            self.warning_at = now + SAY_INTERVAL;
+        if let Settled::GivenBack { error } = settled {
             let given_back = self.tally.given_back;
             warn!(
                 part = self.part,
@@ -157,12 +166,14 @@ impl fmt::Display for Tally {
         let Self {
             passed,
             rejected,
-            discarded,
+            buried,
+            left,
+            late,
             given_back,
         } = self;
         write!(
             f,
-            "{passed} passed, {rejected} rejected, {discarded} discarded, {given_back} given back"
+            "{passed} passed, {rejected} rejected, {buried} buried, {left} left, {late} late, {given_back} given back"
         )
     }
 }

@@ -51,6 +51,7 @@ async fn main() -> anyhow::Result<()> {
     match ended.verdict {
         Verdict::Completed(output) => std::io::stdout().write_all(&output).context("no stdout"),
         Verdict::Failed { retry, reason } => anyhow::bail!("failed (retry: {retry:?}): {reason}"),
+        Verdict::NotStarted { reason, .. } => anyhow::bail!("{reason}"),
         Verdict::Stopped => anyhow::bail!("stopped after {:?}", ended.ran),
     }
 }

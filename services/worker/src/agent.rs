@@ -27,42 +27,48 @@
 //! - Only what the leading scheduler sends has any effect.
 
 mod action;
+mod ending;
 mod event;
+mod fetch;
 mod gate;
 mod leaving;
 mod listing;
+mod offer;
 mod outbox;
 mod pulse;
+mod room;
 pub(crate) mod running;
 pub(crate) mod shell;
 mod slots;
 mod standstill;
 mod stint;
-mod throttle;
+pub(crate) mod throttle;
+mod withdrawing;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rota_wire::dispatch::{Assign, Assignment, Ending, Outcome, Report};
 use rota_wire::fleet::FrameMark;
-use rota_wire::{Holding, Kind, Span, TaskId};
+use rota_wire::{Holding, Kind, Lane, Span, TaskId};
 
 pub(crate) use action::{Action, Note};
-pub(crate) use event::{AttemptEnd, AttemptNumber, Event, ReadySeq};
+use ending::returned;
+pub(crate) use event::{AttemptEnd, AttemptNumber, Event, Leader, ReadySeq};
 use gate::{Command, Gate};
+use offer::Offer;
 use outbox::Outbox;
 pub(crate) use pulse::Profile;
 use pulse::Pulse;
+pub(crate) use room::Room;
 use slots::{Admission, Slots, Ticket};
 use stint::Stint;
 
-/// The most deliveries held, ended ones included. More are not taken, so that a heartbeat stays
-/// within a message; the scheduler finds them missing and assigns them elsewhere.
-const HELD_MAX: usize = 16 * 1024;
 /// Why a delivery is handed back, as the scheduler and its log read it.
 const STOPPING: &str = "the worker is stopping";
 const NO_ROOM: &str = "the worker has neither a free slot nor room in its queue";
 const UNKNOWN_KIND: &str = "the worker does not handle this kind";
+const WITHDRAWN: &str = "the worker cannot start this kind for now";
 
 /// The state machine. Feed it events and timeouts, then end the turn.
 #[derive(Debug)]
@@ -74,8 +80,12 @@ pub(crate) struct Agent {
     attempts: BTreeMap<AttemptNumber, Begun>,
     attempts_begun: u64,
     slots: Slots,
+    offer: Offer,
     outbox: Outbox,
     pulse: Pulse,
+    /// More is not taken, so that a heartbeat stays within a message; the scheduler finds it missing and
+    /// assigns it elsewhere.
+    room: Room,
     stop_wait: Duration,
 }
 
@@ -103,6 +113,8 @@ struct Accepted {
     holding: Holding,
     task: TaskId,
     attempt: u32,
+    /// From which it came, if its leader told that.
+    lane: Option<Lane>,
     place: Place,
 }
 
@@ -139,8 +151,9 @@ enum Standing {
 
 impl Agent {
     /// A worker that holds nothing. `stop_wait` is the longest that an attempt may take to end once
-    /// it was told to.
-    pub(crate) fn new(profile: Profile, stop_wait: Duration) -> Self {
+    /// it was told to, `payload_max` the largest message that the server takes.
+    pub(crate) fn new(profile: Profile, stop_wait: Duration, payload_max: usize) -> Self {
+        let room = Room::new(&profile.heartbeat(), payload_max);
         Self {
             phase: Phase::Up,
             gate: Gate::default(),
@@ -149,25 +162,39 @@ impl Agent {
             attempts: BTreeMap::new(),
             attempts_begun: 0,
             slots: Slots::new(profile.slots, &profile.kinds),
-            outbox: Outbox::default(),
+            offer: Offer::default(),
+            outbox: Outbox::new(room.report),
+            room,
             pulse: Pulse::new(profile),
             stop_wait,
         }
+    }
+
+    /// The most deliveries that it may hold, ended ones included.
+    pub(crate) fn held_max(&self) -> usize {
+        self.room.held
     }
 
     pub(crate) fn handle_event(&mut self, now: Duration, event: Event, actions: &mut Vec<Action>) {
         match event {
             Event::Assigned(frame) => self.handle_command(now, Command::Assign(frame), actions),
             Event::RollCalled(call) => self.handle_command(now, Command::RollCall(call), actions),
-            Event::TermRead(leads) => {
-                for command in self.gate.answer(leads, actions) {
+            Event::LeaderRead(leads) => {
+                let dialect = self.gate.dialect();
+                let commands = self.gate.answer(leads, actions);
+                // It may be told more from now on.
+                if self.gate.dialect() != dialect {
+                    self.pulse.want();
+                }
+                for command in commands {
                     self.obey(now, command, actions);
                 }
             }
             Event::LinkRestored => self.repeat_all(),
             Event::AttemptEnded { attempt, ran, end } => {
-                self.handle_ended(now, attempt, end.into_ending(), ran, actions);
+                self.handle_ended(now, attempt, end, ran, actions);
             }
+            Event::Looked { kind, unfit } => self.handle_look(now, kind, unfit, actions),
             Event::DrainBegun { grace } => self.handle_drain(now + grace, actions),
         }
     }
@@ -175,6 +202,9 @@ impl Agent {
     pub(crate) fn handle_timeout(&mut self, now: Duration, actions: &mut Vec<Action>) {
         self.pulse.handle_timeout(now);
         self.outbox.handle_timeout(now);
+        if self.phase == Phase::Up {
+            actions.extend(self.offer.take_due(now).into_iter().map(Action::Look));
+        }
         match self.phase {
             Phase::Draining { stop_at } if stop_at <= now => self.stop_all(now, actions),
             Phase::Stopping { give_up_at } if give_up_at <= now => self.give_up(now, actions),
@@ -204,7 +234,7 @@ impl Agent {
     /// When [`Agent::handle_timeout`] has something to do; nothing once the worker is gone.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
         let phase = match self.phase {
-            Phase::Up => None,
+            Phase::Up => self.offer.next_deadline(),
             Phase::Draining { stop_at } => Some(stop_at),
             Phase::Stopping { give_up_at } => Some(give_up_at),
             Phase::Settling { until } => Some(until),
@@ -315,6 +345,7 @@ impl Agent {
             return;
         }
         held.holding = holding;
+        held.lane = lane_of(&assignment).or(held.lane.take());
         match &mut held.place {
             Place::Begun(_) => self.resume(holding),
             Place::Waiting(_, waiting) => {
@@ -337,14 +368,16 @@ impl Agent {
     }
 
     fn accept(&mut self, now: Duration, assignment: Assignment, actions: &mut Vec<Action>) {
-        if self.held.len() >= HELD_MAX {
+        if self.held.len() >= self.room.held {
             actions.push(Action::Note(Note::Shed(assignment.id)));
             return;
         }
         let (holding, attempt) = (assignment.holding, assignment.attempt);
         let seq = ReadySeq(holding.delivery.seq);
         let task = assignment.id.clone();
+        let lane = lane_of(&assignment);
         let admission = match self.phase {
+            Phase::Up if !self.offer.has(&assignment.kind) => Err(WITHDRAWN),
             Phase::Up => Ok(self.slots.admit(&assignment.kind, seq)),
             Phase::Draining { .. }
             | Phase::Stopping { .. }
@@ -362,6 +395,7 @@ impl Agent {
             holding,
             task,
             attempt,
+            lane,
             place,
         };
         self.held.insert(seq, accepted);
@@ -392,54 +426,12 @@ impl Agent {
         reason: &'static str,
         actions: &mut Vec<Action>,
     ) -> Place {
-        let task = task.clone();
-        actions.push(Action::Note(Note::HandedBack { task, reason }));
+        // Of a kind that is withdrawn it was said already, and all its tasks come back.
+        if reason != WITHDRAWN {
+            let task = task.clone();
+            actions.push(Action::Note(Note::HandedBack { task, reason }));
+        }
         Place::Ended(self.outbox.push(holding, Span::default(), returned(reason)))
-    }
-
-    /// Stops a delivery if it runs, and never speaks of it again.
-    fn forget(&mut self, seq: ReadySeq, actions: &mut Vec<Action>) {
-        let Some(held) = self.held.remove(&seq) else {
-            return;
-        };
-        actions.push(Action::Note(Note::Revoked(held.task)));
-        match held.place {
-            Place::Waiting(Some(ticket), waiting) => self.slots.withdraw(&waiting.kind, ticket),
-            Place::Waiting(None, _) => {}
-            Place::Ended(number) => drop(self.outbox.remove(number)),
-            Place::Begun(attempt) => {
-                self.not_resume(attempt).seq = None;
-                actions.push(Action::Stop(attempt));
-            }
-        }
-    }
-
-    fn handle_ended(
-        &mut self,
-        now: Duration,
-        attempt: AttemptNumber,
-        ending: Ending,
-        ran: Span,
-        actions: &mut Vec<Action>,
-    ) {
-        // Nothing: it was given up, and ended after all.
-        let Some(begun) = self.attempts.remove(&attempt) else {
-            return;
-        };
-        self.vacate(&begun);
-        if let Some(held) = begun.seq.and_then(|seq| self.held.get_mut(&seq)) {
-            held.place = Place::Ended(self.outbox.push(held.holding, ran, ending));
-        }
-        self.fill(now, actions);
-    }
-
-    /// Frees what an attempt that is over had of the slots.
-    fn vacate(&mut self, begun: &Begun) {
-        match begun.standing {
-            Standing::Running => self.slots.leave(&begun.kind),
-            Standing::Resuming(ticket) => self.slots.withdraw(&begun.kind, ticket),
-            Standing::Suspended => {}
-        }
     }
 
     fn repeat_all(&mut self) {
@@ -454,19 +446,10 @@ impl Accepted {
     }
 }
 
-impl AttemptEnd {
-    fn into_ending(self) -> Ending {
-        match self {
-            Self::Ended(ending) => ending,
-            Self::Stopped => returned(STOPPING),
-        }
-    }
-}
-
-fn returned(reason: &str) -> Ending {
-    Ending::Returned {
-        reason: reason.to_owned(),
-    }
+fn lane_of(assignment: &Assignment) -> Option<Lane> {
+    let kind = assignment.kind.clone();
+    let priority = assignment.priority?;
+    Some(Lane { kind, priority })
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
+use crate::command::processes::Processes;
 use crate::ended::{Ended, Verdict};
 use crate::handler::function::run_function;
 use crate::handler::registry::{Entry, HandlerKind, Limits};
@@ -57,6 +58,16 @@ pub(crate) struct Supervised<E> {
 /// time in suspension does not count. Dropping the future kills the attempt at once: the whole
 /// process group of a command, or the tokio task of a function at its next await.
 pub async fn run(entry: &Entry, task: Task, control: &AttemptControl) -> Ended {
+    run_among(entry, task, control, &Processes::default()).await
+}
+
+/// The same, with the processes of commands in the books of a worker.
+pub(crate) async fn run_among(
+    entry: &Entry,
+    task: Task,
+    control: &AttemptControl,
+    processes: &Processes,
+) -> Ended {
     if control.is_stopped() {
         return Ended::unstarted(Verdict::Stopped);
     }
@@ -70,7 +81,7 @@ pub async fn run(entry: &Entry, task: Task, control: &AttemptControl) -> Ended {
     };
     let task = task.started(timeout);
     match &entry.handler {
-        HandlerKind::Command(command) => command.run(&task, &limits, control).await,
+        HandlerKind::Command(command) => command.run(&task, &limits, control, processes).await,
         HandlerKind::Function(handler) => run_function(handler, task, &limits, control).await,
     }
 }

@@ -7,11 +7,14 @@
 //! - An attempt ends soon after the command's own process has ended, whoever still holds a pipe.
 //! - Memory is bounded: by the output limit, and by fixed sizes for stderr.
 //!
-//! Not guaranteed: a process that leaves the group (`setsid`) is not found again.
+//! Not guaranteed: a process that leaves the group (`setsid`) is left alone while the worker lives; when the
+//! worker dies, its guardian ends that one too.
 
 mod exit;
 mod group;
+pub(crate) mod look;
 mod pipes;
+pub(crate) mod processes;
 mod stderr;
 
 use std::collections::BTreeMap;
@@ -22,29 +25,46 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
+use rota_wire::WorkerId;
+use rustix::io::Errno;
 use rustix::process::Signal;
 use tokio::process::Command;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use crate::attempt::control::AttemptControl;
 use crate::attempt::{Attempt, Cause, supervise};
-use crate::ended::{Ended, Verdict};
+use crate::ended::{Blame, Ended, Verdict};
+use crate::guardian::WORKER_ID;
 use crate::handler::registry::Limits;
 use crate::handler::task::Task;
 use exit::exit_of;
 use group::Group;
 use pipes::{Pipes, Pumped};
+use processes::Processes;
 
 /// How long the pipes are read on after the command's process has ended. Its group is dead by
 /// then, so they close at once unless a process that left the group holds them.
 const PIPES_CLOSE_MAX: Duration = Duration::from_millis(500);
 
+/// The pauses before a command is started again that the machine had no room for; then it is handed back.
+const START_PAUSES: [Duration; 4] = [
+    Duration::from_millis(50),
+    Duration::from_millis(200),
+    Duration::from_millis(750),
+    Duration::from_millis(1500),
+];
+/// A W3C trace context has 55 bytes; later versions may have some more.
+const TRACE_BYTES_MAX: usize = 256;
+
 /// A command that handles the tasks of one kind.
 ///
 /// It inherits the worker's environment but for `ROTA_*`, `NATS_*` and `TRACEPARENT`: these are
 /// the worker's own affairs, credentials among them. It is told `ROTA_TASK_ID`, `ROTA_KIND`,
-/// `ROTA_ATTEMPT`, and, where there is one, `ROTA_DEADLINE` (RFC 3339) and `TRACEPARENT`.
+/// `ROTA_ATTEMPT`, `ROTA_WORKER_ID`, and, where there is one, `ROTA_DEADLINE` (RFC 3339) and `TRACEPARENT`.
+///
+/// A command that cannot be started at all has not run: no attempt is used up, and the worker does not offer
+/// its kind until it can be started again.
 ///
 /// Exit 0 completes the task; 65 (`EX_DATAERR`) fails it for good; anything else, a signal or the
 /// time limit is a failed attempt that may be retried.
@@ -72,10 +92,11 @@ impl CommandHandler {
         task: &Task,
         limits: &Limits,
         control: &AttemptControl,
+        processes: &Processes,
     ) -> Ended {
-        let mut attempt = match CommandAttempt::start(&mut self.command(task), task, limits) {
+        let mut attempt = match self.start(task, limits, control, processes).await {
             Ok(attempt) => attempt,
-            Err(error) => return self.not_started(&error),
+            Err(verdict) => return Ended::unstarted(verdict),
         };
         let supervised = supervise(&mut attempt, limits, control).await;
         let (output, stderr_tail) = attempt.finish().await;
@@ -96,7 +117,35 @@ impl CommandHandler {
         }
     }
 
-    fn command(&self, task: &Task) -> Command {
+    /// What the machine lacks it may have in a moment.
+    async fn start(
+        &self,
+        task: &Task,
+        limits: &Limits,
+        control: &AttemptControl,
+        processes: &Processes,
+    ) -> Result<CommandAttempt, Verdict> {
+        let mut pauses = START_PAUSES.into_iter();
+        loop {
+            let mut command = self.command(task, processes.worker());
+            let error = match CommandAttempt::start(&mut command, task, limits, processes) {
+                Ok(attempt) => return Ok(attempt),
+                Err(error) => error,
+            };
+            let pause = pauses.next().filter(|_| is_of_the_machine(&error));
+            let Some(pause) = pause else {
+                return Err(self.not_started(&error));
+            };
+            debug!(%error, ?pause, "no process now, trying again");
+            tokio::select! {
+                biased;
+                () = control.stopped() => return Err(Verdict::Stopped),
+                () = sleep(pause) => {}
+            }
+        }
+    }
+
+    fn command(&self, task: &Task, worker: Option<&WorkerId>) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.args);
         for name in std::env::vars_os()
@@ -105,7 +154,7 @@ impl CommandHandler {
         {
             command.env_remove(name);
         }
-        command.envs(&self.env).envs(environment(task));
+        command.envs(&self.env).envs(environment(task, worker));
         if let Some(dir) = &self.working_dir {
             command.current_dir(dir);
         }
@@ -116,19 +165,29 @@ impl CommandHandler {
         command
     }
 
-    fn not_started(&self, error: &io::Error) -> Ended {
+    fn not_started(&self, error: &io::Error) -> Verdict {
         let place = match &self.working_dir {
             Some(dir) => format!(" in {}", dir.display()),
             None => String::new(),
         };
+        let blame = if is_of_the_machine(error) {
+            Blame::Machine
+        } else {
+            Blame::Handler
+        };
         let reason = format!("could not start {:?}{place}: {error}", self.program);
-        Ended::unstarted(Verdict::retry(reason))
+        Verdict::not_started(blame, reason)
     }
 }
 
 impl CommandAttempt {
-    fn start(command: &mut Command, task: &Task, limits: &Limits) -> io::Result<Self> {
-        let (group, pipes) = Group::spawn(command)?;
+    fn start(
+        command: &mut Command,
+        task: &Task,
+        limits: &Limits,
+        processes: &Processes,
+    ) -> io::Result<Self> {
+        let (group, pipes) = Group::spawn(command, processes)?;
         Ok(Self {
             group,
             pipes: Pipes::new(pipes, task, limits.output_bytes_max),
@@ -179,8 +238,27 @@ impl Attempt for CommandAttempt {
     }
 }
 
+/// Whether the machine is short of something, or the program is just being replaced. All else is wrong
+/// with the handler itself: nothing of a task has a part in whether its command starts.
+fn is_of_the_machine(error: &io::Error) -> bool {
+    let short = [
+        Errno::AGAIN,
+        Errno::NOMEM,
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::TXTBSY,
+        Errno::INTR,
+        Errno::IO,
+        Errno::NOSPC,
+    ];
+    Errno::from_io_error(error).is_some_and(|error| short.contains(&error))
+}
+
 /// What a command is told about its task.
-fn environment(task: &Task) -> impl Iterator<Item = (&'static str, String)> {
+fn environment(
+    task: &Task,
+    worker: Option<&WorkerId>,
+) -> impl Iterator<Item = (&'static str, String)> {
     let always = [
         ("ROTA_TASK_ID", task.id().to_owned()),
         ("ROTA_KIND", task.kind().to_owned()),
@@ -191,8 +269,17 @@ fn environment(task: &Task) -> impl Iterator<Item = (&'static str, String)> {
         .map(|deadline| ("ROTA_DEADLINE", deadline.to_string()));
     let traceparent = task
         .traceparent()
+        .filter(|trace| is_trace(trace))
         .map(|trace| ("TRACEPARENT", trace.to_owned()));
-    always.into_iter().chain(deadline).chain(traceparent)
+    let worker = worker.map(|worker| (WORKER_ID, worker.to_string()));
+    let always = always.into_iter().chain(worker);
+    always.chain(deadline).chain(traceparent)
+}
+
+/// Whether a submitted text is fit to be a variable. One that is not must not keep the command from
+/// starting: all workers would then withdraw the kind.
+fn is_trace(text: &str) -> bool {
+    text.len() <= TRACE_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Variables of the worker that are none of a command's business.

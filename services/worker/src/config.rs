@@ -7,12 +7,16 @@
 //! timeout = "30s"               # the longest that one attempt may run; default: as the task says
 //! grace = "5s"                  # from TERM to KILL
 //! output_max = "900KiB"         # a longer output fails for good
-//! working_dir = "/srv/photos"
+//! working_dir = "/srv/photos"   # where it runs; default: where the worker runs
 //! env = { MAGICK_THREAD_LIMIT = "1" }
 //! ```
 //!
+//! A program with a `/` in it and `working_dir` count from the folder of the file, wherever the worker was
+//! started; a program without is looked up in `PATH`.
+//!
 //! What must hold: all faults of a file are reported at once, each with its place, its value and
-//! the rule; a key that nobody knows is a fault; a file with a fault yields no handler at all.
+//! the rule; a key that nobody knows is a fault, and so is a command that cannot be started; a file with a
+//! fault yields no handler at all.
 
 mod section;
 
@@ -21,8 +25,9 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
+use crate::command::look::Unfit;
 use crate::command::{CommandHandler, is_private};
-use crate::handler::registry::{Entry, Limits, Registry};
+use crate::handler::registry::{Entry, HandlerKind, Limits, Registry};
 use crate::span::{SPAN_RULE, parse_span};
 use section::Section;
 
@@ -84,13 +89,46 @@ pub fn load(path: impl AsRef<Path>) -> Result<Registry, ConfigError> {
         path: path.into(),
         source: Box::new(source),
     })?;
-    registry(table).map_err(|faults| ConfigError::Faults {
-        path: path.into(),
-        faults,
-    })
+    let (registry, mut faults) = registry(table, &folder_of(path));
+    faults.extend(unfit(&registry, &faults));
+    if faults.is_empty() {
+        Ok(registry)
+    } else {
+        let path = path.into();
+        Err(ConfigError::Faults { path, faults })
+    }
 }
 
-fn registry(table: Table) -> Result<Registry, Vec<Fault>> {
+/// From which the paths in a file count. One that cannot be told is left as it is.
+fn folder_of(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    path.parent().unwrap_or(&path).into()
+}
+
+/// What the commands lack to be started. Those with other faults say enough already.
+fn unfit(registry: &Registry, faults: &[Fault]) -> Vec<Fault> {
+    let mut found = Vec::new();
+    for (kind, entry) in registry.iter() {
+        let HandlerKind::Command(handler) = &entry.handler else {
+            continue;
+        };
+        for unfit in handler.look() {
+            let (setting, value, why) = match unfit {
+                Unfit::Program { program, why } => ("command", program, why),
+                Unfit::WorkingDir { folder, why } => {
+                    ("working_dir", folder.display().to_string(), why)
+                }
+            };
+            let (key, value) = (format!("handlers.{kind}.{setting}"), value.into());
+            if faults.iter().all(|fault| fault.key != key) {
+                found.push(Fault::new(key, Some(&value), why));
+            }
+        }
+    }
+    found
+}
+
+fn registry(table: Table, folder: &Path) -> (Registry, Vec<Fault>) {
     let (mut registry, mut faults) = (Registry::new(), Vec::new());
     let mut root = Section::new("", table, &mut faults);
     let handlers = root.read(
@@ -113,19 +151,15 @@ fn registry(table: Table) -> Result<Registry, Vec<Fault>> {
             continue;
         };
         // An entry with faults is inserted too: a bad name is then reported along with them.
-        let entry = entry(Section::new(&key, table, &mut faults));
+        let entry = entry(Section::new(&key, table, &mut faults), folder);
         if let Err(error) = registry.insert(&kind, entry) {
             faults.push(Fault::new(key, None, error.to_string()));
         }
     }
-    if faults.is_empty() {
-        Ok(registry)
-    } else {
-        Err(faults)
-    }
+    (registry, faults)
 }
 
-fn entry(mut section: Section<'_>) -> Entry {
+fn entry(mut section: Section<'_>, folder: &Path) -> Entry {
     let command = section.read("command", COMMAND_RULE, command);
     if command.is_none() {
         section.missing("command", COMMAND_RULE);
@@ -136,7 +170,12 @@ fn entry(mut section: Section<'_>) -> Entry {
         let proper = !name.is_empty() && !name.contains(['=', '\0']) && !is_private(name);
         text(value).filter(|_| proper)
     });
-    let working_dir = working_dir.map(PathBuf::from);
+    let working_dir = working_dir.map(|path| folder.join(path));
+    let program = if program.contains('/') {
+        folder.join(program).to_string_lossy().into_owned()
+    } else {
+        program
+    };
     let mut entry = Entry::command(CommandHandler {
         program,
         args,

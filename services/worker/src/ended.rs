@@ -37,9 +37,25 @@ pub enum Verdict {
         /// Why, at most 1 KiB.
         reason: String,
     },
+    /// No process could be started for it, so nothing has run and no attempt is used up.
+    NotStarted {
+        /// What is short or wrong.
+        blame: Blame,
+        /// Why, at most 1 KiB.
+        reason: String,
+    },
     /// Ended because [`stop`](crate::AttemptControl::stop) was called. Whatever the handler still
     /// produced is dropped: it may be half of something.
     Stopped,
+}
+
+/// What kept a command from being started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The handler: its program or its working_dir is not there or not fit.
+    Handler,
+    /// The machine, which has no process, memory or file descriptor to spare.
+    Machine,
 }
 
 /// How a process ended.
@@ -67,6 +83,13 @@ impl Verdict {
     pub(crate) fn retry(reason: impl Into<String>) -> Self {
         Self::Failed {
             retry: Retry::Later,
+            reason: cut_reason(reason.into()),
+        }
+    }
+
+    pub(crate) fn not_started(blame: Blame, reason: impl Into<String>) -> Self {
+        Self::NotStarted {
+            blame,
             reason: cut_reason(reason.into()),
         }
     }

@@ -40,6 +40,8 @@
 //!   After the grace period of its kind its future is dropped. What it still returns is not used.
 //! - **A drain costs no attempt.** A worker that is told to stop takes no more, lets attempts end
 //!   for the grace period, and hands the rest back. A second signal ends it at once.
+//! - **A command does not outlive its worker**, however that ends: a [guardian](guardian_entry), a second
+//!   process of the same program, ends what a killed worker leaves and tells the scheduler at once.
 //!
 //! # What is asked of a handler
 //!
@@ -62,8 +64,8 @@
 //!
 //! The lower half knows nothing of NATS: [`run_attempt`] takes an [`Entry`] of the [`Registry`], a
 //! [`Task`] and an [`AttemptControl`], and always comes back with an [`Ended`]; handlers are tested
-//! with it. The rules of delivery are in `agent`, a state machine without I/O; its shell is the only
-//! part that talks to NATS.
+//! with it. The rules of delivery are in `agent`, a state machine without I/O; its shell talks to NATS for
+//! it. `guardian` watches over the whole process from outside.
 
 mod agent;
 mod args;
@@ -72,6 +74,7 @@ mod builtin;
 mod command;
 mod config;
 mod ended;
+mod guardian;
 mod handler;
 mod identity;
 mod machine;
@@ -90,7 +93,8 @@ pub use attempt::run as run_attempt;
 pub use builtin::builtins;
 pub use command::CommandHandler;
 pub use config::{ConfigError, Fault, load};
-pub use ended::{Ended, Exit, Retry, Verdict};
+pub use ended::{Blame, Ended, Exit, Retry, Verdict};
+pub use guardian::guardian_entry;
 pub use handler::failure::Failure;
 pub use handler::registry::{Entry, HandlerKind, Limits, Registry, RegistryError};
 pub use handler::task::{Task, TaskParts};

@@ -13,6 +13,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
+    rota_worker::guardian_entry();
     main_with("worker", |cli: &Cli| &cli.args.log, run)
 }
 

@@ -24,6 +24,7 @@ pub(crate) async fn run_built(builder: WorkerBuilder, shutdown: Shutdown) -> Res
 fn failure(error: RunError) -> Failure {
     match error {
         RunError::Installation(error) => Failure::from(error),
+        RunError::Payload { .. } => Failure::usage(error),
         RunError::Subscribe(_) => Failure::unavailable(error),
         RunError::Signals(_)
         | RunError::Closed

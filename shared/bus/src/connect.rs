@@ -1,26 +1,28 @@
-//! One connection to NATS: its options, the check of its server, and its ups and downs.
+//! One connection to NATS: its options, and the check of its server.
 
+mod link;
 mod login;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream;
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, Subscriber};
-use futures_util::{FutureExt, StreamExt};
+use async_nats::{ConnectErrorKind, ConnectOptions};
 use tokio::sync::watch;
-use tracing::{debug, info, warn};
+use tracing::debug;
 
+pub use self::link::Link;
 use self::login::{Login, Servers};
-use crate::message::{Message, Received};
-use crate::subjects::{Prefix, Subject, Subjects};
+use crate::client::Client;
+use crate::clock::ServerClock;
+use crate::lease::Remembered;
+use crate::limit::{Cause, NETWORK_LIMIT, within};
+use crate::lookup::Copies;
+use crate::subjects::{Prefix, Subjects};
 
-/// Every wait for the server ends here at the latest, unless it says otherwise.
-pub(crate) const NETWORK_LIMIT: Duration = Duration::from_secs(5);
 /// How long a service waits for the first connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// The pause between attempts to connect again. Short, because everything waits for it.
-const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// The oldest server that has all that Rota needs: cron schedules and consumer reset.
 const SERVER_MIN: (i64, i64, i64) = (2, 14, 0);
 /// Room for messages that have arrived and are not read yet, for each subscription.
@@ -42,6 +44,9 @@ pub struct BusOptions {
     pub name: String,
     /// The prefix of all subjects and streams.
     pub prefix: Prefix,
+    /// What the subjects start with on which answers come, `_INBOX` when nothing is given: with one of its
+    /// own for each user, nobody can be allowed to read another's answers.
+    pub inbox_prefix: Option<String>,
 }
 
 /// Why there is no connection.
@@ -61,7 +66,13 @@ pub enum ConnectError {
         /// All of them.
         servers: String,
         /// Why.
-        source: async_nats::ConnectError,
+        source: Cause,
+    },
+    /// The prefix of inboxes is none.
+    #[error("inbox prefix `{given}`: must be tokens of A-Z a-z 0-9 _ - separated by dots")]
+    InboxPrefix {
+        /// What was given.
+        given: String,
     },
     /// The server does not let us in.
     #[error(
@@ -78,7 +89,7 @@ pub enum ConnectError {
         /// Where to.
         servers: String,
         /// Why.
-        source: async_nats::ConnectError,
+        source: Cause,
     },
     /// No answer within ten seconds.
     #[error("connecting to {servers}: no answer within 10s")]
@@ -108,68 +119,22 @@ pub enum ConnectError {
     },
 }
 
-/// The state of the connection. Whoever keeps state that rests on an unbroken connection starts anew
-/// when `breaks` changes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Link {
-    /// Whether it is up.
-    pub up: bool,
-    /// How often it was interrupted, or messages were dropped because this side was too slow.
-    pub breaks: u64,
-}
-
-/// Why a message was not sent.
-#[derive(Debug, thiserror::Error)]
-pub enum SendError {
-    /// The connection has no room and took none for five seconds.
-    #[error("sending to {subject}: no room within 5s")]
-    TimedOut {
-        /// Where to.
-        subject: Subject,
-    },
-    /// The client refuses it.
-    #[error("sending to {subject}")]
-    Refused {
-        /// Where to.
-        subject: Subject,
-        /// Why.
-        source: async_nats::Error,
-    },
-}
-
-/// Why a request has no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum RequestError {
-    /// Nobody is subscribed.
-    #[error("asking {subject}: nobody is there")]
-    NobodyThere {
-        /// Where to.
-        subject: Subject,
-    },
-    /// No answer in time.
-    #[error("asking {subject}: no answer in time")]
-    TimedOut {
-        /// Where to.
-        subject: Subject,
-    },
-    /// The connection failed.
-    #[error("asking {subject}")]
-    Failed {
-        /// Where to.
-        subject: Subject,
-        /// Why.
-        source: async_nats::RequestError,
-    },
-}
-
 /// A connection to NATS and the subjects of one installation. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Bus {
-    pub(crate) client: Client,
-    pub(crate) jetstream: jetstream::Context,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    client: Client,
     subjects: Subjects,
     servers: String,
     link: watch::Receiver<Link>,
+    watched: String,
+    clock: ServerClock,
+    copies: Copies,
+    lease: Remembered,
 }
 
 impl Bus {
@@ -196,28 +161,42 @@ impl Bus {
             .max_ack_inflight(STORES_IN_FLIGHT_MAX)
             .backpressure_on_inflight(true)
             .build(client.clone());
-        let subjects = Subjects::new(options.prefix);
-        let bus = Self {
+        check_server(&client, &jetstream, &servers).await?;
+        let client = Client::Nats { client, jetstream };
+        Ok(Self::over(client, link, options.prefix, servers))
+    }
+
+    pub(crate) fn over(
+        client: Client,
+        link: watch::Receiver<Link>,
+        prefix: Prefix,
+        servers: String,
+    ) -> Self {
+        let inner = Inner {
+            watched: client.new_inbox(),
             client,
-            jetstream,
-            subjects,
+            subjects: Subjects::new(prefix),
             servers,
             link,
+            clock: ServerClock::default(),
+            copies: Copies::default(),
+            lease: Remembered::default(),
         };
-        bus.check_server().await?;
-        Ok(bus)
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// The subjects of this installation.
     #[must_use]
-    pub const fn subjects(&self) -> &Subjects {
-        &self.subjects
+    pub fn subjects(&self) -> &Subjects {
+        &self.inner.subjects
     }
 
     /// Watches the connection.
     #[must_use]
     pub fn link(&self) -> watch::Receiver<Link> {
-        self.link.clone()
+        self.inner.link.clone()
     }
 
     /// The server's version and address, for the line that a service says at its start.
@@ -225,169 +204,89 @@ impl Bus {
     pub fn server(&self) -> String {
         format!(
             "nats-server {} at {}",
-            self.client.server_info().version,
-            self.servers
+            self.client().version(),
+            self.inner.servers
         )
+    }
+
+    /// The largest message that the server takes: headers and body together, in bytes.
+    #[must_use]
+    pub fn payload_max(&self) -> usize {
+        self.client().max_payload()
     }
 
     /// The largest task input or output that fits into a message with headers and frames around it.
     #[must_use]
     pub fn body_bytes_max(&self) -> usize {
-        let max_payload = self.client.max_payload();
+        let max_payload = self.payload_max();
         max_payload - PAYLOAD_RESERVE_BYTES.min(max_payload / 4)
     }
 
-    /// Sends a message. It is on its way, not received.
-    ///
-    /// # Errors
-    /// [`SendError`] when the connection takes no more.
-    pub async fn send(&self, message: Message) -> Result<(), SendError> {
-        let Message {
-            subject,
-            headers,
-            payload,
-        } = message;
-        let sending = async {
-            if headers.is_empty() {
-                self.client
-                    .publish(subject.as_str().to_owned(), payload)
-                    .await
-            } else {
-                let headers = crate::headers::to_map(&headers);
-                self.client
-                    .publish_with_headers(subject.as_str().to_owned(), headers, payload)
-                    .await
-            }
-        };
-        match tokio::time::timeout(NETWORK_LIMIT, sending).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(source)) => Err(SendError::Refused {
-                subject,
-                source: source.into(),
-            }),
-            Err(_) => Err(SendError::TimedOut { subject }),
+    pub(crate) fn client(&self) -> &Client {
+        &self.inner.client
+    }
+
+    /// The NATS client's own view of JetStream, for the few calls that rest on it.
+    pub(crate) fn jetstream(&self) -> Result<&jetstream::Context, Cause> {
+        match self.client() {
+            Client::Nats { jetstream, .. } => Ok(jetstream),
+            #[cfg(feature = "memory")]
+            Client::Memory(_) => Err("a server in memory cannot do this".into()),
         }
     }
 
-    /// Waits until the server has all that was sent.
-    ///
-    /// # Errors
-    /// [`SendError`] when it does not answer in time.
-    pub async fn flush(&self) -> Result<(), SendError> {
-        let subject = Subject::raw("(flush)".to_owned());
-        match tokio::time::timeout(NETWORK_LIMIT, self.client.flush()).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(source)) => Err(SendError::Refused {
-                subject,
-                source: source.into(),
-            }),
-            Err(_) => Err(SendError::TimedOut { subject }),
-        }
+    /// The inbox to which the server tells that nobody listened.
+    pub(crate) fn watched(&self) -> &str {
+        &self.inner.watched
     }
 
-    /// Subscribes; the subscription survives reconnects.
-    ///
-    /// # Errors
-    /// [`SendError`] when the connection is closed.
-    pub async fn subscribe(&self, subject: &Subject) -> Result<Subscription, SendError> {
-        let subscribing = self.client.subscribe(subject.as_str().to_owned());
-        match tokio::time::timeout(NETWORK_LIMIT, subscribing).await {
-            Ok(Ok(inner)) => Ok(Subscription { inner }),
-            Ok(Err(source)) => Err(SendError::Refused {
-                subject: subject.clone(),
-                source: source.into(),
-            }),
-            Err(_) => Err(SendError::TimedOut {
-                subject: subject.clone(),
-            }),
-        }
+    pub(crate) fn clock(&self) -> &ServerClock {
+        &self.inner.clock
     }
 
-    /// Asks and waits for one answer, at most `limit`.
-    ///
-    /// # Errors
-    /// [`RequestError`]; that nobody is there is known at once.
-    pub async fn request(
-        &self,
-        message: Message,
-        limit: Duration,
-    ) -> Result<Received, RequestError> {
-        let Message {
-            subject,
-            headers,
-            payload,
-        } = message;
-        let request = async_nats::Request::new()
-            .headers(crate::headers::to_map(&headers))
-            .payload(payload)
-            .timeout(Some(limit));
-        let sending = self
-            .client
-            .send_request(subject.as_str().to_owned(), request);
-        match tokio::time::timeout(limit + NETWORK_LIMIT, sending).await {
-            Ok(Ok(message)) => Ok(Received::from_client(message)),
-            Err(_) => Err(RequestError::TimedOut { subject }),
-            Ok(Err(source)) => Err(match source.kind() {
-                async_nats::RequestErrorKind::NoResponders => RequestError::NobodyThere { subject },
-                async_nats::RequestErrorKind::TimedOut => RequestError::TimedOut { subject },
-                _ => RequestError::Failed { subject, source },
-            }),
-        }
+    pub(crate) fn copies(&self) -> &Copies {
+        &self.inner.copies
     }
 
-    async fn check_server(&self) -> Result<(), ConnectError> {
-        let (major, minor, patch) = SERVER_MIN;
-        let servers = self.servers.clone();
-        let info = self.client.server_info();
-        if !self.client.is_server_compatible(major, minor, patch) {
-            return Err(ConnectError::TooOld {
-                found: info.version,
-                servers,
-            });
-        }
-        let account = tokio::time::timeout(NETWORK_LIMIT, self.jetstream.query_account()).await;
-        match account {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => {
-                debug!(%error, "no account information");
-                Err(ConnectError::NoJetStream { servers })
-            }
-            Err(_) => Err(ConnectError::NoJetStream { servers }),
-        }
+    pub(crate) fn remembered_lease(&self) -> &Remembered {
+        &self.inner.lease
     }
 }
 
-/// A stream of messages on a subject.
-#[derive(Debug)]
-pub struct Subscription {
-    inner: Subscriber,
-}
-
-impl Subscription {
-    /// The next message; nothing once the connection is closed for good. Safe to cancel.
-    pub async fn next(&mut self) -> Option<Received> {
-        self.inner.next().await.map(Received::from_client)
+async fn check_server(
+    client: &async_nats::Client,
+    jetstream: &jetstream::Context,
+    servers: &str,
+) -> Result<(), ConnectError> {
+    let (major, minor, patch) = SERVER_MIN;
+    let servers = servers.to_owned();
+    if !client.is_server_compatible(major, minor, patch) {
+        let found = client.server_info().version;
+        return Err(ConnectError::TooOld { found, servers });
     }
-
-    /// The next message if it has arrived already.
-    pub fn try_next(&mut self) -> Option<Received> {
-        arrived(&mut self.inner).map(Received::from_client)
-    }
-
-    /// Throws away what has arrived and nobody reads.
-    pub(crate) fn discard_waiting(&mut self) {
-        while arrived(&mut self.inner).is_some() {}
+    match within(jetstream.query_account()).await {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            debug!(%error, "no account information");
+            Err(ConnectError::NoJetStream { servers })
+        }
     }
 }
 
 impl ConnectError {
     fn from_client(servers: String, source: async_nats::ConnectError) -> Self {
         match source.kind() {
-            ConnectErrorKind::ServerParse => Self::Address { servers, source },
+            ConnectErrorKind::ServerParse => Self::Address {
+                servers,
+                source: source.into(),
+            },
             ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
                 Self::LoginRefused { servers }
             }
-            _ => Self::Unreachable { servers, source },
+            _ => Self::Unreachable {
+                servers,
+                source: source.into(),
+            },
         }
     }
 }
@@ -413,7 +312,15 @@ fn client_options(
         Login::User { name, password } => base.user_and_password(name, password),
         Login::Token(token) => base.token(token),
     };
-    let changes = std::sync::Arc::new(changes);
+    let base = match &options.inbox_prefix {
+        None => base,
+        Some(prefix) if is_inbox_prefix(prefix) => base.custom_inbox_prefix(prefix),
+        Some(prefix) => {
+            let given = prefix.clone();
+            return Err(ConnectError::InboxPrefix { given });
+        }
+    };
+    let changes = Arc::new(changes);
     Ok(base
         .name(&options.name)
         .subscription_capacity(SUBSCRIPTION_CAPACITY)
@@ -422,59 +329,33 @@ fn client_options(
         .request_timeout(Some(NETWORK_LIMIT))
         .connection_timeout(NETWORK_LIMIT)
         .max_reconnects(None)
-        .reconnect_delay_callback(|attempts| {
-            if attempts <= 1 {
-                Duration::ZERO
-            } else {
-                RECONNECT_PAUSE
-            }
-        })
+        .reconnect_delay_callback(link::pause)
         .event_callback(move |event| {
             let changes = changes.clone();
-            async move { note(&event, &changes) }
+            async move { link::note(&event, &changes) }
         }))
 }
 
-/// What has arrived already. Not subject to tokio's turn-taking, which would hide some of it: callers
-/// bound their own turns.
-pub(crate) fn arrived(messages: &mut Subscriber) -> Option<async_nats::Message> {
-    tokio::task::unconstrained(messages.next())
-        .now_or_never()
-        .flatten()
+/// What the client would panic about, and wildcards, are refused here.
+fn is_inbox_prefix(text: &str) -> bool {
+    let is_token = |token: &str| {
+        let mut bytes = token.bytes();
+        !token.is_empty() && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+    };
+    text.len() <= 64 && text.split('.').all(is_token)
 }
 
-/// What the client tells about the connection becomes a change of [`Link`].
-fn note(event: &Event, changes: &watch::Sender<Link>) {
-    match event {
-        Event::Connected => {
-            info!("connected to nats-server");
-            changes.send_modify(|link| link.up = true);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_inbox_prefix_is_made_of_tokens() {
+        for good in ["_INBOX", "_INBOX_w1", "inbox.w-1"] {
+            assert!(is_inbox_prefix(good), "{good}");
         }
-        Event::Disconnected => {
-            warn!("connection to nats-server lost");
-            changes.send_modify(|link| {
-                *link = Link {
-                    up: false,
-                    breaks: link.breaks + 1,
-                }
-            });
+        for bad in ["", "a.", ".a", "a..b", "a.>", "*", "a b", "a\n"] {
+            assert!(!is_inbox_prefix(bad), "{bad}");
         }
-        // The end of this process' own making.
-        Event::Closed => {
-            debug!("connection to nats-server closed");
-            changes.send_modify(|link| {
-                *link = Link {
-                    up: false,
-                    breaks: link.breaks + 1,
-                }
-            });
-        }
-        Event::SlowConsumer(subscription) => {
-            warn!(subscription, "too slow: messages were dropped");
-            changes.send_modify(|link| link.breaks += 1);
-        }
-        Event::ServerError(error) => warn!(%error, "nats-server reports an error"),
-        Event::ClientError(error) => debug!(%error, "nats client reports an error"),
-        Event::LameDuckMode | Event::Draining => info!(%event, "connection is ending"),
     }
 }

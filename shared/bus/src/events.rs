@@ -96,11 +96,7 @@ async fn store_batches(
 
 async fn store(bus: &Bus, subject: &Subject, frame: Bytes) {
     let message = Message::new(subject.clone(), frame);
-    let stored = match bus.store(message, Expect::Nothing).await {
-        Ok(storing) => storing.done().await.map(drop),
-        Err(error) => Err(error),
-    };
-    if let Err(error) = stored {
+    if let Err(error) = bus.store_now(message, Expect::Nothing).await {
         debug!(%error, "events were not stored");
     }
 }

@@ -1,14 +1,18 @@
 //! Sizes and ages of streams and lanes, for those who watch. Read-only, and not for every second.
 
-use async_nats::jetstream::context::ConsumerInfoErrorKind;
-use futures_util::TryStreamExt;
-use rota_wire::{Lane, Micros};
+use std::collections::BTreeMap;
 
-use crate::connect::{Bus, NETWORK_LIMIT};
-use crate::streams::StreamName;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use rota_wire::{Kind, Lane, Micros, Span};
 
-/// The most lanes that are looked at.
-const LANES_MAX: usize = 1_000;
+use crate::connect::Bus;
+use crate::lanes::lane_of_consumer;
+use crate::limit::{Cause, within};
+use crate::streams::{LANES_MAX, StreamName};
+use crate::subjects::Subject;
+
+/// Lanes whose oldest task is looked at at a time.
+const READS_MAX: usize = 16;
 
 /// Why something cannot be told.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +21,7 @@ pub struct InspectError {
     /// What was looked at.
     pub what: String,
     /// Why.
-    pub source: async_nats::Error,
+    pub source: Cause,
 }
 
 /// The state of a stream.
@@ -29,6 +33,16 @@ pub struct StreamState {
     pub bytes: u64,
     /// The last sequence given out: messages that ever came.
     pub last_sequence: u64,
+    /// When the oldest message in it was stored; nothing when it is empty.
+    pub oldest: Option<Micros>,
+    /// How many messages and bytes it takes; nothing where there is no limit.
+    pub messages_max: Option<u64>,
+    /// See there.
+    pub bytes_max: Option<u64>,
+    /// How long it keeps a message; nothing where that is for ever.
+    pub age_max: Option<Span>,
+    /// Servers that keep it.
+    pub replicas: usize,
 }
 
 /// The state of a lane.
@@ -42,6 +56,13 @@ pub struct LaneState {
     pub oldest: Option<Micros>,
 }
 
+/// How far a lane's consumer has come.
+#[derive(Debug, Clone, Copy)]
+struct Progress {
+    waiting: u64,
+    delivered_to: u64,
+}
+
 impl Bus {
     /// The state of a stream.
     ///
@@ -50,72 +71,121 @@ impl Bus {
     pub async fn stream_state(&self, name: StreamName) -> Result<StreamState, InspectError> {
         let stream = self.subjects().stream(name.part());
         let reading = async {
-            let info = self
-                .jetstream
-                .get_stream_no_info(&stream)
-                .await?
-                .get_info()
-                .await?;
-            Ok(StreamState {
+            let handle = self.jetstream()?.get_stream_no_info(&stream).await?;
+            let info = handle.get_info().await?;
+            let oldest = micros(info.state.first_timestamp.unix_timestamp_nanos());
+            Ok::<_, Cause>(StreamState {
                 messages: info.state.messages,
                 bytes: info.state.bytes,
                 last_sequence: info.state.last_sequence,
+                oldest: Some(oldest).filter(|_| info.state.messages > 0),
+                messages_max: limit(info.config.max_messages),
+                bytes_max: limit(info.config.max_bytes),
+                age_max: Some(info.config.max_age)
+                    .filter(|age| !age.is_zero())
+                    .map(|age| Span::from_ms(u64::try_from(age.as_millis()).unwrap_or(u64::MAX))),
+                replicas: info.config.num_replicas,
             })
         };
-        limited(stream.clone(), reading).await
+        let state = within(reading).await;
+        state.map_err(|source| InspectError {
+            what: stream,
+            source,
+        })
     }
 
-    /// All lanes with tasks in them, the age of the oldest told for each.
+    /// All lanes with tasks in them, the age of the oldest told for each; at most as many as there may be
+    /// consumers.
     ///
     /// # Errors
     /// [`InspectError`] when the server does not tell.
     pub async fn lane_states(&self) -> Result<Vec<LaneState>, InspectError> {
-        let what = self.subjects().stream(StreamName::Ready.part());
-        let subjects = limited(what, self.ready_subjects()).await?;
-        let mut states = Vec::new();
-        for (subject, stored) in subjects.into_iter().take(LANES_MAX) {
-            if let Some(lane) = self.subjects().parse_lane(&subject) {
-                states.push(limited(subject, self.lane_state(lane, stored)).await?);
+        let failed = |source| InspectError {
+            what: self.subjects().stream(StreamName::Ready.part()),
+            source,
+        };
+        let subjects = self.subjects_with_messages(self.subjects().all_ready());
+        let subjects = within(subjects).await.map_err(failed)?;
+        let progress = within(self.progress()).await.map_err(failed)?;
+        let lanes = subjects.into_iter().take(LANES_MAX as usize);
+        let lanes = lanes.filter_map(|(subject, stored)| {
+            let lane = self.subjects().parse_lane(&subject)?;
+            // A lane that no scheduler has opened yet has no consumer: all of it waits.
+            let progress = progress.get(&lane).copied().unwrap_or(Progress {
+                waiting: stored,
+                delivered_to: 0,
+            });
+            Some(self.lane_state(lane, progress))
+        });
+        stream::iter(lanes)
+            .buffered(READS_MAX)
+            .try_collect()
+            .await
+            .map_err(failed)
+    }
+
+    /// The kinds that have tasks in ROTA_READY, in order: waiting or in a worker's hands.
+    ///
+    /// # Errors
+    /// [`InspectError`] when the server does not tell.
+    pub async fn waiting_kinds(&self) -> Result<Vec<Kind>, InspectError> {
+        let failed = |source| InspectError {
+            what: self.subjects().stream(StreamName::Ready.part()),
+            source,
+        };
+        let subjects = self.subjects_with_messages(self.subjects().all_ready());
+        let subjects = within(subjects).await.map_err(failed)?;
+        let lane = |(subject, _): (String, u64)| self.subjects().parse_lane(&subject);
+        let mut kinds: Vec<Kind> = subjects
+            .into_iter()
+            .filter_map(lane)
+            .map(|lane| lane.kind)
+            .collect();
+        kinds.dedup();
+        Ok(kinds)
+    }
+
+    /// The subjects of ROTA_READY that have messages, with their number, in order.
+    pub(crate) async fn subjects_with_messages(
+        &self,
+        filter: Subject,
+    ) -> Result<Vec<(String, u64)>, Cause> {
+        let stream = self.subjects().stream(StreamName::Ready.part());
+        let found = self.subjects_of(&stream, filter.as_str()).await?;
+        Ok(found.into_iter().collect())
+    }
+
+    async fn progress(&self) -> Result<BTreeMap<Lane, Progress>, Cause> {
+        let stream = self.subjects().stream(StreamName::Ready.part());
+        let stream = self.jetstream()?.get_stream_no_info(stream).await?;
+        let mut consumers = stream.consumers();
+        let mut progress = BTreeMap::new();
+        while let Some(info) = consumers.try_next().await? {
+            if let Some(lane) = lane_of_consumer(&info.name) {
+                let (waiting, delivered_to) = (info.num_pending, info.delivered.stream_sequence);
+                progress.insert(
+                    lane,
+                    Progress {
+                        waiting,
+                        delivered_to,
+                    },
+                );
             }
         }
-        Ok(states)
+        Ok(progress)
     }
 
-    /// The subjects of ROTA_READY that have messages, with their number.
-    pub(crate) async fn ready_subjects(&self) -> Result<Vec<(String, u64)>, async_nats::Error> {
-        let stream = self.subjects().stream(StreamName::Ready.part());
-        let stream = self.jetstream.get_stream_no_info(stream).await?;
-        let all = self.subjects().all_ready().to_string();
-        let pages = stream.info_with_subjects(all).await?;
-        let mut found: Vec<(String, u64)> = pages
-            .map_ok(|(subject, count)| (subject, count as u64))
-            .try_collect()
-            .await?;
-        found.sort();
-        Ok(found)
-    }
-
-    async fn lane_state(&self, lane: Lane, stored: u64) -> Result<LaneState, async_nats::Error> {
-        let stream = self.subjects().stream(StreamName::Ready.part());
-        let stream = self.jetstream.get_stream_no_info(stream).await?;
-        let consumer = crate::lanes::consumer_name(&lane);
-        let (waiting, after) = match stream.consumer_info(consumer).await {
-            Ok(info) => (info.num_pending, info.delivered.stream_sequence),
-            // A lane that no scheduler has opened yet has no consumer: all of it waits.
-            Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => (stored, 0),
-            Err(error) => return Err(error.into()),
-        };
+    async fn lane_state(&self, lane: Lane, progress: Progress) -> Result<LaneState, Cause> {
+        let waiting = progress.waiting;
         let oldest = if waiting == 0 {
             None
         } else {
+            let stream = self.subjects().stream(StreamName::Ready.part());
+            let stream = self.jetstream()?.get_stream_no_info(stream).await?;
             let subject = self.subjects().ready(&lane).to_string();
-            let next = stream
-                .direct_get_next_for_subject(subject, Some(after + 1))
-                .await;
-            next.ok().map(|message| {
-                let micros = message.time.unix_timestamp_nanos() / 1_000;
-                Micros(u64::try_from(micros).unwrap_or(0))
-            })
+            let next = stream.direct_get_next_for_subject(subject, Some(progress.delivered_to + 1));
+            let next = within(next).await.ok();
+            next.map(|message| micros(message.time.unix_timestamp_nanos()))
         };
         Ok(LaneState {
             lane,
@@ -125,16 +195,11 @@ impl Bus {
     }
 }
 
-async fn limited<T>(
-    what: String,
-    reading: impl Future<Output = Result<T, async_nats::Error>>,
-) -> Result<T, InspectError> {
-    match tokio::time::timeout(NETWORK_LIMIT, reading).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(source)) => Err(InspectError { what, source }),
-        Err(elapsed) => Err(InspectError {
-            what,
-            source: elapsed.into(),
-        }),
-    }
+/// The server writes -1, or nothing, where there is none.
+fn limit(configured: i64) -> Option<u64> {
+    u64::try_from(configured).ok().filter(|limit| *limit > 0)
+}
+
+fn micros(nanos: i128) -> Micros {
+    Micros(u64::try_from(nanos / 1_000).unwrap_or(0))
 }

@@ -1,11 +1,25 @@
-//! Reading results and dead letters.
+//! Reading results, and writing one so that it stands.
+//!
+//! The server stores under a result's subject whatever is published there, and a client can make it publish
+//! its own answers there, by naming the subject as the reply of a request. So a result counts only if it says
+//! that it is the result of the task that was asked for.
+//!
+//! What must hold: nothing that Rota did not write is taken for a result, nor keeps one from being stored.
 
 use bytes::Bytes;
+use rota_wire::headers::{ID, STATE};
 use rota_wire::result::TaskResult;
 use rota_wire::{Headers, TaskId};
+use tracing::warn;
 
-use crate::connect::{Bus, NETWORK_LIMIT};
+use crate::api::{ApiError, StoredMessage, Which};
+use crate::connect::Bus;
+use crate::limit::Cause;
+use crate::store::{Expect, StoreError};
 use crate::streams::StreamName;
+
+/// How often a result is written anew over what keeps coming between.
+const SETTLE_TRIES: usize = 8;
 
 /// Why results cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -14,7 +28,7 @@ pub struct ResultError {
     /// Which.
     pub task: TaskId,
     /// Why.
-    pub source: async_nats::Error,
+    pub source: Cause,
 }
 
 /// A result as it is stored.
@@ -22,48 +36,126 @@ pub struct ResultError {
 pub struct StoredResult {
     /// All its headers.
     pub headers: Headers,
-    /// What they say; nothing when somebody else wrote it.
+    /// What they say; nothing when somebody else wrote it, or a newer Rota that says it otherwise.
     pub result: Option<TaskResult>,
+    /// Whether Rota wrote it for this task. What is not genuine is no result.
+    pub genuine: bool,
     /// The output.
     pub body: Bytes,
 }
 
+/// How a result was settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settlement {
+    /// This one stands.
+    Stored,
+    /// The task had a result already, which stands.
+    Already,
+}
+
 impl Bus {
-    /// The result of a task, if it has one.
+    /// What is stored as the result of a task, if anything is: read from the stream's leader.
     ///
     /// # Errors
     /// [`ResultError`] when the server does not answer.
     pub async fn result(&self, id: &TaskId) -> Result<Option<StoredResult>, ResultError> {
-        let failed = |source| ResultError {
+        let subject = self.subjects().result(id);
+        let found = self.last_message(StreamName::Results, subject.as_str());
+        let found = found.await.map_err(|error| ResultError {
             task: id.clone(),
-            source,
-        };
-        let reading = async {
-            let stream = self.subjects().stream(StreamName::Results.part());
-            let stream = self.jetstream.get_stream_no_info(stream).await?;
-            let subject = self.subjects().result(id).to_string();
-            match stream.get_last_raw_message_by_subject(&subject).await {
-                Ok(message) => Ok(Some((message.headers, message.payload))),
-                Err(error) if is_not_found(&error) => Ok(None),
-                Err(error) => Err(error.into()),
-            }
-        };
-        let found = match tokio::time::timeout(NETWORK_LIMIT, reading).await {
-            Ok(found) => found.map_err(failed)?,
-            Err(elapsed) => return Err(failed(elapsed.into())),
-        };
-        Ok(found.map(|(map, body)| {
-            let headers = crate::headers::from_map(Some(&map));
+            source: error.into(),
+        })?;
+        Ok(found.map(|last| {
+            let genuine = is_genuine(&last.headers, id);
+            let result = TaskResult::from_headers(&last.headers).filter(|_| genuine);
             StoredResult {
-                result: TaskResult::from_headers(&headers),
-                headers,
-                body,
+                result,
+                genuine,
+                headers: last.headers,
+                body: last.body,
             }
         }))
     }
+
+    /// Stores the result of a task unless it has one. The first one wins; what is not a result of this task
+    /// is replaced.
+    ///
+    /// # Errors
+    /// [`StoreError`]: temporary, or too large.
+    pub async fn settle_result(
+        &self,
+        result: &TaskResult,
+        body: Bytes,
+    ) -> Result<Settlement, StoreError> {
+        let message = self.result_message(result, body);
+        let mut expect = Expect::First;
+        for _ in 0..SETTLE_TRIES {
+            match self.store_now(message.clone(), expect).await {
+                Ok(_) => return Ok(Settlement::Stored),
+                Err(StoreError::NotFirst { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            let subject = message.subject.as_str();
+            let found = self.last_message(StreamName::Results, subject).await;
+            expect = match found {
+                Ok(Some(last)) if is_genuine(&last.headers, &result.id) => {
+                    return Ok(Settlement::Already);
+                }
+                Ok(Some(last)) => {
+                    warn!(task = %result.id, seq = last.seq, "replacing what is no result of Rota's");
+                    Expect::Last(last.seq)
+                }
+                // It has been there and is gone again.
+                Ok(None) => Expect::First,
+                Err(error) => {
+                    return Err(StoreError::Unanswered {
+                        subject: message.subject,
+                        source: error.into(),
+                    });
+                }
+            };
+        }
+        Err(StoreError::Unanswered {
+            subject: message.subject,
+            source: "others keep writing on the result's subject".into(),
+        })
+    }
+
+    /// The last message on a subject, from the stream's leader.
+    pub(crate) async fn last_message(
+        &self,
+        stream: StreamName,
+        subject: &str,
+    ) -> Result<Option<StoredMessage>, ApiError> {
+        let stream = self.subjects().stream(stream.part());
+        self.leader_read(&stream, Which::Last(subject)).await
+    }
 }
 
-fn is_not_found(error: &async_nats::jetstream::stream::LastRawMessageError) -> bool {
-    use async_nats::jetstream::stream::LastRawMessageErrorKind as Kind;
-    matches!(error.kind(), Kind::NoMessageFound)
+/// Whether these are the headers of a result that Rota wrote for this task, in this version or another.
+pub(crate) fn is_genuine(headers: &Headers, id: &TaskId) -> bool {
+    headers.value(ID) == Some(id.as_str()) && headers.value(STATE).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_is_genuine_only_for_the_task_that_it_names() {
+        let id = TaskId::parse("a").expect("good");
+        let headers = |pairs: &[(&'static str, &str)]| pairs.iter().copied().collect::<Headers>();
+        assert!(is_genuine(
+            &headers(&[(ID, "a"), (STATE, "of a later Rota")]),
+            &id
+        ));
+        for foreign in [
+            &[][..],
+            &[(ID, "b"), (STATE, "completed")],
+            &[(ID, "a")],
+            &[(STATE, "completed")],
+        ] {
+            assert!(!is_genuine(&headers(foreign), &id), "{foreign:?}");
+        }
+    }
 }

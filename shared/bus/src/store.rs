@@ -9,7 +9,9 @@ use async_nats::jetstream::context::{PublishAckFuture, PublishError, PublishErro
 use async_nats::jetstream::{self, ErrorCode, message::PublishMessage};
 use rota_wire::headers::MSG_ID;
 
-use crate::connect::{Bus, NETWORK_LIMIT};
+use crate::client::Client;
+use crate::connect::Bus;
+use crate::limit::{Cause, limited};
 use crate::message::Message;
 use crate::subjects::Subject;
 
@@ -23,24 +25,33 @@ pub enum Expect {
     Nothing,
     /// No message on the subject yet: the first one wins.
     First,
+    /// The last message on the subject has this sequence: what was read there is replaced, and nothing else.
+    Last(u64),
     /// No message with this id within the stream's window for duplicates; if there is one, the answer
-    /// is as if it had been stored.
+    /// is [`Stored::Duplicate`].
     NewId(String),
 }
 
 /// The server's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stored {
-    /// Its sequence in the stream.
-    pub sequence: u64,
-    /// Whether a message with the same id was there already, so that this one was not stored again.
-    pub duplicate: bool,
+pub enum Stored {
+    /// It is in the stream.
+    New {
+        /// Its sequence there.
+        seq: u64,
+    },
+    /// A message with the same id came before, so this one was thrown away. The other may be gone from the
+    /// stream by now.
+    Duplicate {
+        /// The other's sequence.
+        seq: u64,
+    },
 }
 
 /// Why a message was not stored.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// There is a message on the subject already, and [`Expect::First`] was asked for. Not to be repeated.
+    /// There is another message on the subject than [`Expect`] says. Not to be repeated.
     #[error("storing on {subject}: another was first")]
     NotFirst {
         /// Where.
@@ -52,7 +63,7 @@ pub enum StoreError {
         /// Where.
         subject: Subject,
         /// What the server says.
-        source: PublishError,
+        source: Cause,
     },
     /// The message is over the server's or the stream's limit. Not to be repeated.
     #[error("storing on {subject}: the message is too large")]
@@ -60,7 +71,7 @@ pub enum StoreError {
         /// Where.
         subject: Subject,
         /// What the server says.
-        source: PublishError,
+        source: Cause,
     },
     /// No answer: it may have been stored or not. To be repeated.
     #[error("storing on {subject}: no answer")]
@@ -68,8 +79,18 @@ pub enum StoreError {
         /// Where.
         subject: Subject,
         /// What the client says.
-        source: PublishError,
+        source: Cause,
     },
+}
+
+impl Stored {
+    /// The sequence of the message, this one or the other.
+    #[must_use]
+    pub const fn seq(self) -> u64 {
+        match self {
+            Self::New { seq } | Self::Duplicate { seq } => seq,
+        }
+    }
 }
 
 impl StoreError {
@@ -85,7 +106,14 @@ impl StoreError {
 #[must_use = "the message is stored only if the answer says so"]
 pub struct Storing {
     subject: Subject,
-    answer: PublishAckFuture,
+    answer: Answer,
+}
+
+#[derive(Debug)]
+enum Answer {
+    Nats(PublishAckFuture),
+    #[cfg(feature = "memory")]
+    Memory(crate::in_memory::Storing),
 }
 
 impl Storing {
@@ -95,11 +123,14 @@ impl Storing {
     /// [`StoreError`] when it was not stored, or nobody knows.
     pub async fn done(self) -> Result<Stored, StoreError> {
         let Self { subject, answer } = self;
+        let answer = match answer {
+            Answer::Nats(answer) => answer,
+            #[cfg(feature = "memory")]
+            Answer::Memory(answer) => return answer.done(subject).await,
+        };
         match answer.into_future().await {
-            Ok(ack) => Ok(Stored {
-                sequence: ack.sequence,
-                duplicate: ack.duplicate,
-            }),
+            Ok(ack) if ack.duplicate => Ok(Stored::Duplicate { seq: ack.sequence }),
+            Ok(ack) => Ok(Stored::New { seq: ack.sequence }),
             Err(error) => Err(classify(subject, error)),
         }
     }
@@ -123,27 +154,48 @@ impl Bus {
         publish = match expect {
             Expect::Nothing => publish,
             Expect::First => publish.expected_last_subject_sequence(0),
+            Expect::Last(seq) => publish.expected_last_subject_sequence(seq),
             Expect::NewId(id) => publish.header(MSG_ID, id.as_str()),
         };
-        let sending = self
-            .jetstream
-            .send_publish(subject.as_str().to_owned(), publish);
-        match tokio::time::timeout(NETWORK_LIMIT, sending).await {
-            Ok(Ok(answer)) => Ok(Storing { subject, answer }),
-            Ok(Err(error)) => Err(classify(subject, error)),
-            Err(_) => {
-                let source = PublishError::new(PublishErrorKind::TimedOut);
-                Err(StoreError::Unanswered { subject, source })
+        let jetstream = match self.client() {
+            Client::Nats { jetstream, .. } => jetstream,
+            #[cfg(feature = "memory")]
+            Client::Memory(client) => {
+                let publish = publish.outbound_message(subject.as_str().to_owned());
+                let answer = Answer::Memory(client.store(publish));
+                return Ok(Storing { subject, answer });
             }
+        };
+        let sending = jetstream.send_publish(subject.as_str().to_owned(), publish);
+        match limited(sending).await {
+            Ok(Ok(answer)) => {
+                let answer = Answer::Nats(answer);
+                Ok(Storing { subject, answer })
+            }
+            Ok(Err(error)) => Err(classify(subject, error)),
+            Err(error) => Err(StoreError::Unanswered {
+                subject,
+                source: error.into(),
+            }),
         }
+    }
+
+    /// Sends a message into its stream and waits for the answer.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it was not stored, or nobody knows.
+    pub async fn store_now(&self, message: Message, expect: Expect) -> Result<Stored, StoreError> {
+        self.store(message, expect).await?.done().await
     }
 }
 
-fn classify(subject: Subject, source: PublishError) -> StoreError {
-    let code = std::error::Error::source(&source)
+fn classify(subject: Subject, error: PublishError) -> StoreError {
+    let code = std::error::Error::source(&error)
         .and_then(|inner| inner.downcast_ref::<jetstream::Error>())
         .map(jetstream::Error::error_code);
-    match (source.kind(), code) {
+    let kind = error.kind();
+    let source = error.into();
+    match (kind, code) {
         (PublishErrorKind::WrongLastSequence, _) => StoreError::NotFirst { subject },
         (PublishErrorKind::MaxPayloadExceeded, _) | (_, Some(MESSAGE_TOO_LARGE)) => {
             StoreError::TooLarge { subject, source }

@@ -8,18 +8,16 @@
 //! The server sets the space of a stream aside when it is made. So a full queue never takes the space of
 //! results, without which it could not be emptied.
 
+mod ensure;
+
+#[cfg(feature = "memory")]
+pub(crate) use self::ensure::{lease_bucket, memory_bucket};
+
 use std::time::Duration;
 
-use async_nats::jetstream::ErrorCode;
-use async_nats::jetstream::context::{
-    CreateStreamError, CreateStreamErrorKind, GetStreamError, GetStreamErrorKind,
-};
-use async_nats::jetstream::kv;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 
-use tracing::info;
-
-use crate::connect::{Bus, NETWORK_LIMIT};
+use crate::limit::Cause;
 use crate::subjects::Subjects;
 
 const MIB: i64 = 1024 * 1024;
@@ -88,7 +86,7 @@ impl StreamName {
         }
     }
 
-    fn config(self, subjects: &Subjects, options: StreamOptions) -> Config {
+    pub(crate) fn config(self, subjects: &Subjects, options: StreamOptions) -> Config {
         let base = Config {
             name: subjects.stream(self.part()),
             storage: StorageType::File,
@@ -174,7 +172,7 @@ pub enum StreamError {
         /// Which.
         stream: String,
         /// Why.
-        source: CreateStreamError,
+        source: Cause,
     },
     /// The server has no room left for it.
     #[error(
@@ -187,7 +185,7 @@ pub enum StreamError {
         /// The space that it needs.
         mib: i64,
         /// Why.
-        source: CreateStreamError,
+        source: Cause,
     },
     /// It cannot be read.
     #[error("reading stream {stream}")]
@@ -195,106 +193,16 @@ pub enum StreamError {
         /// Which.
         stream: String,
         /// Why.
-        source: GetStreamError,
+        source: Cause,
     },
-    /// The bucket of leases cannot be created.
+    /// A bucket cannot be created.
     #[error("creating bucket {bucket}")]
     Bucket {
         /// Which.
         bucket: String,
         /// Why.
-        source: async_nats::jetstream::context::CreateKeyValueError,
+        source: Cause,
     },
-    /// The server does not answer.
-    #[error("looking for stream {stream}: no answer within 5s")]
-    TimedOut {
-        /// Which.
-        stream: String,
-    },
-}
-
-impl Bus {
-    /// Creates what is missing and compares what is there.
-    ///
-    /// # Errors
-    /// [`StreamError`]; one that differs names the field.
-    pub async fn ensure_streams(&self, options: StreamOptions) -> Result<(), StreamError> {
-        for name in StreamName::ALL {
-            self.ensure(name.config(self.subjects(), options)).await?;
-        }
-        self.ensure_leases(options).await
-    }
-
-    /// Looks before it creates: the server counts the space of a stream that is there already as wanted
-    /// once more.
-    async fn ensure(&self, wanted: Config) -> Result<(), StreamError> {
-        if let Some(found) = self.read_config(&wanted.name).await? {
-            return compare(&found, &wanted);
-        }
-        let stream = wanted.name.clone();
-        info!(%stream, "creating a stream that is not there");
-        let creating = self.jetstream.create_stream(wanted.clone());
-        match tokio::time::timeout(NETWORK_LIMIT, creating).await {
-            Err(_) => Err(StreamError::TimedOut { stream }),
-            Ok(Ok(found)) => compare(&found.cached_info().config, &wanted),
-            // Another service was a moment earlier.
-            Ok(Err(source)) if is_error(source.kind(), ErrorCode::STREAM_NAME_EXIST) => {
-                match self.read_config(&stream).await? {
-                    Some(found) => compare(&found, &wanted),
-                    None => Err(StreamError::Create { stream, source }),
-                }
-            }
-            Ok(Err(source)) if is_error(source.kind(), ErrorCode::STORAGE_RESOURCES_EXCEEDED) => {
-                let mib = wanted.max_bytes / MIB;
-                Err(StreamError::NoRoom {
-                    stream,
-                    mib,
-                    source,
-                })
-            }
-            Ok(Err(source)) => Err(StreamError::Create { stream, source }),
-        }
-    }
-
-    async fn read_config(&self, stream: &str) -> Result<Option<Config>, StreamError> {
-        let name = || stream.to_owned();
-        match tokio::time::timeout(NETWORK_LIMIT, self.jetstream.get_stream(stream)).await {
-            Err(_) => Err(StreamError::TimedOut { stream: name() }),
-            Ok(Ok(found)) => Ok(Some(found.cached_info().config.clone())),
-            Ok(Err(error)) if is_not_found(&error) => Ok(None),
-            Ok(Err(source)) => Err(StreamError::Read {
-                stream: name(),
-                source,
-            }),
-        }
-    }
-
-    async fn ensure_leases(&self, options: StreamOptions) -> Result<(), StreamError> {
-        let bucket = self.subjects().lease_bucket();
-        let config = kv::Config {
-            bucket: bucket.clone(),
-            description: "leadership and locks of Rota: a key's revision is its fencing token"
-                .into(),
-            history: 1,
-            max_age: LEASE_TTL,
-            num_replicas: options.replicas,
-            ..kv::Config::default()
-        };
-        match tokio::time::timeout(NETWORK_LIMIT, self.jetstream.create_key_value(config)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(source)) => Err(StreamError::Bucket { bucket, source }),
-            Err(_) => Err(StreamError::TimedOut { stream: bucket }),
-        }
-    }
-}
-
-fn is_error(kind: CreateStreamErrorKind, code: ErrorCode) -> bool {
-    matches!(kind, CreateStreamErrorKind::JetStream(inner) if inner.error_code() == code)
-}
-
-fn is_not_found(error: &GetStreamError) -> bool {
-    matches!(error.kind(), GetStreamErrorKind::JetStream(inner)
-        if inner.error_code() == ErrorCode::STREAM_NOT_FOUND)
 }
 
 /// The settings that decide what is kept, refused or lost, by the server's own names.

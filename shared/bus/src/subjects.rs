@@ -4,7 +4,7 @@
 //! people    <p>.submit.<kind>  <p>.result.<id>
 //! streams   <p>.ready.<kind>.<priority>  <p>.schedule.retry.<id>  <p>.due.<kind>.<priority>
 //!           <p>.dead.<kind>  <p>.events.<service>
-//! services  <p>.worker.<id>.{heartbeat,report,assign}  <p>.scheduler.roll
+//! services  <p>.worker.<id>.{heartbeat,report,assign,died}  <p>.scheduler.roll
 //!           <p>.scheduler.lane.<kind>.<priority>  <p>.leader.<holder>
 //! ```
 
@@ -133,10 +133,20 @@ impl Subjects {
         self.under("result.*")
     }
 
+    /// What the subjects of all results start with; the task's id follows.
+    pub(crate) fn results_start(&self) -> String {
+        self.under("result.").0
+    }
+
     /// The queue of one lane.
     #[must_use]
     pub fn ready(&self, lane: &Lane) -> Subject {
         self.under(format_args!("ready.{lane}"))
+    }
+
+    /// The queues of a kind, of all priorities.
+    pub(crate) fn ready_of(&self, kind: &Kind) -> Subject {
+        self.under(format_args!("ready.{kind}.*"))
     }
 
     /// All lanes.
@@ -164,6 +174,11 @@ impl Subjects {
     #[must_use]
     pub fn retry(&self, id: &TaskId) -> Subject {
         self.under(format_args!("schedule.retry.{id}"))
+    }
+
+    /// What the subjects of all retries start with; the task's id follows.
+    pub(crate) fn retries_start(&self) -> String {
+        self.under("schedule.retry.").0
     }
 
     /// All that waits for its time.
@@ -238,6 +253,25 @@ impl Subjects {
         self.under("worker.*.report")
     }
 
+    /// The worker named in the subject of one of its frames.
+    #[must_use]
+    pub fn speaking_worker(&self, subject: &str) -> Option<WorkerId> {
+        let rest = self.rest(subject)?.strip_prefix("worker.")?;
+        WorkerId::parse(rest.split_once('.')?.0).ok()
+    }
+
+    /// Where the guardian of a worker's process tells that it has ended.
+    #[must_use]
+    pub fn died(&self, worker: &WorkerId) -> Subject {
+        self.under(format_args!("worker.{worker}.died"))
+    }
+
+    /// All such words.
+    #[must_use]
+    pub fn obituaries(&self) -> Subject {
+        self.under("worker.*.died")
+    }
+
     /// A new leader's call to all workers.
     #[must_use]
     pub fn roll_call(&self) -> Subject {
@@ -293,6 +327,11 @@ impl Subjects {
         self.under(format_args!("leader.{holder}"))
     }
 
+    /// Where whoever holds a lease listens, whatever its name is. No holder's name has a dot.
+    pub(crate) fn any_leader(&self, lease: &str) -> Subject {
+        self.under(format_args!("leader.any.{lease}"))
+    }
+
     /// A stream's name: the prefix in capitals and the stream's own part.
     #[must_use]
     pub fn stream(&self, part: &str) -> String {
@@ -303,6 +342,28 @@ impl Subjects {
     #[must_use]
     pub fn lease_bucket(&self) -> String {
         format!("{}_leases", self.prefix.0)
+    }
+
+    /// The bucket of what leaders leave to their successors.
+    #[must_use]
+    pub fn memory_bucket(&self) -> String {
+        format!("{}_memory", self.prefix.0)
+    }
+
+    /// Where a key of a bucket is written.
+    pub(crate) fn key(bucket: &str, key: &str) -> Subject {
+        Subject(format!("$KV.{bucket}.{key}"))
+    }
+
+    /// The stream that keeps a bucket.
+    pub(crate) fn bucket_stream(bucket: &str) -> String {
+        format!("KV_{bucket}")
+    }
+
+    /// Whether a subject is one of Rota's own, or of the server's: nobody's inbox.
+    #[must_use]
+    pub fn is_own(&self, subject: &str) -> bool {
+        subject.starts_with('$') || self.rest(subject).is_some()
     }
 
     fn rest<'a>(&self, subject: &'a str) -> Option<&'a str> {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use rota_wire::headers::{REASON, WORKER};
 use rota_wire::result::TaskResult;
-use rota_wire::{Micros, TaskSpec, WorkerId};
+use rota_wire::{Span, TaskSpec, WorkerId};
 
 use crate::connect::Bus;
 use crate::message::Message;
@@ -14,8 +14,8 @@ const SCHEDULE: &str = "Nats-Schedule";
 const SCHEDULE_TARGET: &str = "Nats-Schedule-Target";
 
 impl Bus {
-    /// Puts a task into the schedule: at `due` the server itself puts it where the submitter finds it.
-    /// A retry that the task has there already is replaced.
+    /// Puts a task into the schedule: after `wait` the server itself puts it where the submitter finds it.
+    /// A retry that the task has there already is replaced. The time is reckoned by the server's clock.
     ///
     /// # Errors
     /// [`StoreError`] when it cannot even be sent.
@@ -23,24 +23,19 @@ impl Bus {
         &self,
         task: &TaskSpec,
         input: Bytes,
-        due: Micros,
+        wait: Span,
     ) -> Result<Storing, StoreError> {
+        let due = self.server_now().await.plus(wait);
         let mut headers = task.to_headers();
         headers.push(SCHEDULE, format!("@at {due}"));
-        headers.push(
-            SCHEDULE_TARGET,
-            self.subjects().due(&task.lane()).to_string(),
-        );
-        let subject = self.subjects().retry(&task.id);
-        self.store(
-            Message {
-                subject,
-                headers,
-                payload: input,
-            },
-            Expect::Nothing,
-        )
-        .await
+        let target = self.subjects().due(&task.lane()).to_string();
+        headers.push(SCHEDULE_TARGET, target);
+        let message = Message {
+            subject: self.subjects().retry(&task.id),
+            headers,
+            payload: input,
+        };
+        self.store(message, Expect::Nothing).await
     }
 
     /// Puts a task among the dead letters, with its input, its headers and the reason. `seq` is its
@@ -59,21 +54,17 @@ impl Bus {
         let mut headers = task.to_headers();
         headers.push(REASON, reason);
         headers.push_some(WORKER, worker.map(WorkerId::as_str));
-        let subject = self.subjects().dead(&task.kind);
+        let message = Message {
+            subject: self.subjects().dead(&task.kind),
+            headers,
+            payload: input,
+        };
         let expect = Expect::NewId(format!("{seq}:{}", task.id));
-        self.store(
-            Message {
-                subject,
-                headers,
-                payload: input,
-            },
-            expect,
-        )
-        .await
+        self.store(message, expect).await
     }
 
     /// Stores the result of a task. The first one wins: for any other the answer is
-    /// [`StoreError::NotFirst`].
+    /// [`StoreError::NotFirst`], which [`Bus::settle_result`] looks into.
     ///
     /// # Errors
     /// [`StoreError`] when it cannot even be sent.
@@ -82,16 +73,15 @@ impl Bus {
         result: &TaskResult,
         body: Bytes,
     ) -> Result<Storing, StoreError> {
-        let subject = self.subjects().result(&result.id);
-        let headers = result.to_headers();
-        self.store(
-            Message {
-                subject,
-                headers,
-                payload: body,
-            },
-            Expect::First,
-        )
-        .await
+        self.store(self.result_message(result, body), Expect::First)
+            .await
+    }
+
+    pub(crate) fn result_message(&self, result: &TaskResult, body: Bytes) -> Message {
+        Message {
+            subject: self.subjects().result(&result.id),
+            headers: result.to_headers(),
+            payload: body,
+        }
     }
 }

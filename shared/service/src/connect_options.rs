@@ -45,6 +45,13 @@ pub struct ConnectOptions {
         default_value_t = Prefix::default().as_str().to_owned()
     )]
     pub prefix: String,
+
+    /// What the subjects start with on which answers come [default: _INBOX]
+    ///
+    /// With one of its own for each user, the server can be told that nobody reads another's answers:
+    /// such a user may subscribe to its own prefix and not to `_INBOX.>`.
+    #[arg(long, help_heading = HEADING, env = "ROTA_INBOX_PREFIX", value_name = "SUBJECT")]
+    pub inbox_prefix: Option<String>,
 }
 
 impl Default for ConnectOptions {
@@ -53,6 +60,7 @@ impl Default for ConnectOptions {
             nats: vec![ServerUrl::default()],
             creds: None,
             prefix: Prefix::default().as_str().to_owned(),
+            inbox_prefix: None,
         }
     }
 }
@@ -150,6 +158,13 @@ mod tests {
         let options = parse(&[]).unwrap();
         assert_eq!(urls(&options), ["nats://127.0.0.1:4222"]);
         assert_eq!((options.creds, options.prefix.as_str()), (None, "rota"));
+        assert_eq!(options.inbox_prefix, None, "the client's own");
+    }
+
+    #[test]
+    fn answers_come_where_they_are_told_to() {
+        let options = parse(&["--inbox-prefix", "_INBOX_w1"]).unwrap();
+        assert_eq!(options.inbox_prefix.as_deref(), Some("_INBOX_w1"));
     }
 
     #[test]

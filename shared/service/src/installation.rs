@@ -60,6 +60,7 @@ impl Installation {
             credentials: self.connect.creds.clone(),
             name: format!("rota-{name}"),
             prefix: Prefix::parse(&self.connect.prefix)?,
+            inbox_prefix: self.connect.inbox_prefix.clone(),
         };
         Ok(Bus::connect(options).await?)
     }
@@ -91,7 +92,11 @@ impl InstallationError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Prefix(_)
-            | Self::Connect(ConnectError::Credentials { .. } | ConnectError::Address { .. })
+            | Self::Connect(
+                ConnectError::Credentials { .. }
+                | ConnectError::Address { .. }
+                | ConnectError::InboxPrefix { .. },
+            )
             | Self::Streams(StreamError::Differs { .. }) => Exit::Usage,
             Self::Connect(_) | Self::Streams(_) => Exit::Unavailable,
         }

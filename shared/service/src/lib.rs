@@ -50,4 +50,4 @@ pub use installation::{Installation, InstallationError, InvalidReplicas, Replica
 pub use lifecycle::{Lifecycle, Outcome, PartFailed, Unfinished};
 pub use run::{Exit, Failure, main_with, parse_args, run_main};
 pub use shutdown::{LIFELINE, Shutdown};
-pub use telemetry::{LogFilter, LogFilterError, LogFormat, LogOptions, init};
+pub use telemetry::{LogFilter, LogFilterError, LogFormat, LogOptions, Logs, init};

@@ -3,8 +3,8 @@
 //! flags → logs → runtime → signals → the service → its last error, once → exit code
 //!
 //! What must hold: an error that ends the process is logged once, with its sources; the process is
-//! gone soon after the service returns or a second signal comes, whatever still runs; and the exit
-//! code tells a supervisor whether a restart can help.
+//! gone soon after the service returns or a second signal comes, whatever still runs and whoever does not
+//! read the log; and the exit code tells a supervisor whether a restart can help.
 
 use std::error::Error;
 use std::fmt;
@@ -98,8 +98,9 @@ where
     F: FnOnce(Shutdown) -> Fut,
     Fut: Future<Output = Result<(), Failure>>,
 {
-    telemetry::init(log, service);
+    let logs = telemetry::init(log, service);
     let result = run_to_end(service, run);
+    drop(logs);
     result.map_or_else(|failure| failure.exit().into(), |()| ExitCode::SUCCESS)
 }
 
@@ -194,9 +195,13 @@ impl Failure {
     }
 
     fn report(&self) {
-        if telemetry::errors_are_logged() {
+        let logged = telemetry::errors_are_logged();
+        if logged {
             error!(error = %self, exit = self.exit as u8, "stopped by an error");
-        } else {
+        }
+        // What hinders a start is for whoever has just started it, and not everybody looks into the log.
+        let hinders_start = matches!(self.exit, Exit::Usage | Exit::Unavailable);
+        if hinders_start || !logged {
             // Nobody is left to tell when that is gone too.
             let _ = writeln!(io::stderr(), "error: {self}");
         }

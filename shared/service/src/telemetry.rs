@@ -2,18 +2,22 @@
 //!
 //! A service logs to its standard output, one line for each event: for people (`pretty`) or for
 //! machines (`json`). What must hold: an event is exactly one line whatever its fields contain, so
-//! nobody who can name a task can forge a line or reach the terminal; and no panic and no last
-//! error is silent, not even with the logs off.
+//! nobody who can name a task can forge a line or reach the terminal; no panic and no last error is
+//! silent, not even with the logs off; a reader that does not read stops nothing; and nothing repeats
+//! faster than once in ten seconds, whatever is wrong.
 
 mod json;
 mod pretty;
+mod repeats;
 mod values;
+mod writer;
 
 use std::env;
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::panic::{self, PanicHookInfo};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use tracing::level_filters::LevelFilter;
@@ -24,6 +28,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use self::json::{JsonFields, JsonLines};
 use self::pretty::{PrettyFields, PrettyLines};
+use self::repeats::Repeats;
+use self::writer::LogWriter;
 use crate::lifecycle::panic_message;
 
 const HEADING: &str = "Logs";
@@ -31,6 +37,9 @@ const HEADING: &str = "Logs";
 /// Holds unless the filter names async_nats itself: at `info` the client tells each reconnect, as
 /// our bus does.
 const QUIET_CLIENT: &str = "async_nats=warn";
+
+/// Where lines come from that tell what is missing in the log.
+const LEFT_OUT_TARGET: &str = "rota_service::left_out";
 
 /// The flags by which every service logs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
@@ -102,18 +111,44 @@ enum Colour {
     Off,
 }
 
-/// Starts logging to the standard output, and has panics logged as errors.
+/// The logs of a process. When this goes, the lines that are left are written, or given up after a second
+/// when nobody reads them; logging itself goes on.
+#[derive(Debug)]
+#[must_use = "lines that are not written yet when the process ends are lost"]
+pub struct Logs {
+    repeats: Arc<Repeats>,
+    writer: Option<LogWriter>,
+}
+
+impl Drop for Logs {
+    fn drop(&mut self) {
+        if let Some(writer) = &self.writer {
+            writer::say_left_out(self.repeats.take_all_left_out());
+            writer.flush(writer::FLUSH_MAX);
+        }
+    }
+}
+
+/// Starts logging to the standard output, and has panics logged as errors. To be held until the end.
 ///
 /// Does nothing when the process already logs, so that a service can also run inside another one.
-pub fn init(options: &LogOptions, service: &'static str) {
+pub fn init(options: &LogOptions, service: &'static str) -> Logs {
     let style = Style {
         service,
         colour: colour_of_stdout(),
         now: Timestamp::now,
     };
-    if dispatch(options, style, io::stdout).try_init().is_ok() {
+    let repeats = Arc::<Repeats>::default();
+    // A process without a thread to spare still says why it does not start.
+    let writer = LogWriter::to_stdout(repeats.clone()).ok();
+    let dispatch = match writer.clone() {
+        Some(writer) => dispatch(options, style, repeats.clone(), writer),
+        None => dispatch(options, style, repeats.clone(), io::stdout),
+    };
+    if dispatch.try_init().is_ok() {
         log_panics();
     }
+    Logs { repeats, writer }
 }
 
 /// False when the filter drops even errors: what must not be lost then goes to the standard error
@@ -131,7 +166,7 @@ fn colour_of_stdout() -> Colour {
     }
 }
 
-fn dispatch<W>(options: &LogOptions, style: Style, writer: W) -> Dispatch
+fn dispatch<W>(options: &LogOptions, style: Style, repeats: Arc<Repeats>, writer: W) -> Dispatch
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -149,12 +184,16 @@ where
     match options.log_format {
         LogFormat::Pretty => builder
             .fmt_fields(PrettyFields)
-            .event_format(PrettyLines { now })
+            .event_format(PrettyLines { now, repeats })
             .finish()
             .into(),
         LogFormat::Json => builder
             .fmt_fields(JsonFields)
-            .event_format(JsonLines { service, now })
+            .event_format(JsonLines {
+                service,
+                now,
+                repeats,
+            })
             .finish()
             .into(),
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -44,6 +44,22 @@ impl Sample {
         timeout(DEADLINE, search)
             .await
             .unwrap_or_else(|_| panic!("no line with {text:?} in time"))
+    }
+
+    /// Waits until a line with `text` comes on the standard error.
+    async fn stderr_with(&mut self, text: &str) {
+        let stderr = self.child.stderr.as_mut().unwrap();
+        let mut lines = BufReader::new(stderr).lines();
+        let search = async {
+            while let Some(line) = lines.next_line().await.unwrap() {
+                if line.contains(text) {
+                    return;
+                }
+            }
+            panic!("the standard error ended without {text:?}");
+        };
+        let found = timeout(DEADLINE, search).await;
+        found.unwrap_or_else(|_| panic!("{text:?} is not said on the standard error in time"));
     }
 
     fn signal(&self, signal: Signal) {
@@ -140,7 +156,10 @@ async fn a_configuration_that_cannot_be_read_exits_with_64() {
     sample
         .line_with("cannot read the configuration no/such/file.toml: No such file")
         .await;
-    assert_eq!(sample.end().await, (Some(64), String::new()));
+    let (code, stderr) = sample.end().await;
+    assert_eq!(code, Some(64));
+    let told = "error: cannot read the configuration no/such/file.toml: No such file";
+    assert!(stderr.starts_with(told), "{stderr}");
 }
 
 #[tokio::test]
@@ -177,5 +196,48 @@ async fn a_password_in_an_address_is_shown_neither_when_it_is_used_nor_when_it_i
 async fn a_service_that_lacks_another_one_exits_with_69() {
     let mut sample = Sample::start(&["unavailable"]);
     sample.line_with("no server").await;
-    assert_eq!(sample.end().await, (Some(69), String::new()));
+    let told = "error: no server\n".to_owned();
+    assert_eq!(sample.end().await, (Some(69), told));
+}
+
+#[tokio::test]
+async fn a_service_whose_log_nobody_reads_works_and_ends_in_time() {
+    let mut sample = Sample::start(&["chatty", "--log-level", "debug"]);
+    sample.stderr_with("all said").await;
+    let start = Instant::now();
+    sample.signal(Signal::TERM);
+    // The read end is kept open until the process has ended.
+    let code = timeout(DEADLINE, sample.child.wait()).await;
+    assert_eq!(code.expect("it ends").unwrap().code(), Some(0));
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_log_that_is_read_late_says_what_is_missing_in_it() {
+    let mut sample = Sample::start(&["chatty", "--log-level", "debug"]);
+    sample.stderr_with("all said").await;
+    let told = sample.line_with("log lines are missing").await;
+    let dropped = told.split("dropped=").nth(1).unwrap();
+    assert!(dropped.trim().parse::<u64>().unwrap() > 1_000, "{told}");
+    sample.signal(Signal::TERM);
+    sample.line_with("draining").await;
+    assert_eq!(sample.end().await.0, Some(0));
+}
+
+#[tokio::test]
+async fn what_was_left_out_because_it_repeats_is_told_at_the_end_at_the_latest() {
+    let mut sample = Sample::start(&["repetitive"]);
+    sample.line_with("nothing works").await;
+    sample.signal(Signal::TERM);
+    sample.line_with("draining").await;
+    let told = sample.line_with("were left out").await;
+    assert!(
+        told.contains("line=\"nothing works\" suppressed=99"),
+        "{told}"
+    );
+    assert_eq!(sample.end().await, (Some(0), String::new()));
 }

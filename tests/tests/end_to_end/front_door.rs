@@ -132,7 +132,7 @@ async fn a_result_carries_the_trace_context_and_the_times_in_their_order() {
 }
 
 #[tokio::test]
-async fn a_command_is_told_about_its_task_and_nothing_about_its_worker() {
+async fn a_command_is_told_about_its_task_and_of_its_worker_only_the_id() {
     let (rota, _head) = Installation::start_with_head().await;
     let handlers = rota.handlers("w", &[Handler::sh("env", "env")]);
     let _worker = rota.worker("w", &["--handlers", &handlers]);
@@ -164,7 +164,9 @@ async fn a_command_is_told_about_its_task_and_nothing_about_its_worker() {
     let own = output
         .lines()
         .filter(|line| line.starts_with("ROTA_") || line.starts_with("NATS_"));
-    assert_eq!(own.count(), 4, "{output}");
+    assert_eq!(own.count(), 5, "{output}");
+    let worker = value("ROTA_WORKER_ID");
+    assert!(worker.is_some_and(|id| id.starts_with("w-")), "{output}");
     assert_eq!(result.state, FinalState::Completed);
 }
 

@@ -1,6 +1,6 @@
 //! What a new leader learns of a lane, also when the one before it died while it was taking over.
 
-use rota_bus::{LaneEvent, Opened};
+use rota_bus::{LaneEvent, LaneInputs, Opened};
 use rota_tests::{Installation, LIMIT, Service};
 use rota_wire::Lane;
 use tokio::time::timeout;
@@ -33,6 +33,7 @@ async fn opened(rota: &Installation, lane: &Lane) -> (u32, u64) {
     let Opened {
         unacked,
         delivered_to,
+        ..
     } = rota.bus.open_lane(lane).await.expect("the server answers");
     (unacked, delivered_to)
 }
@@ -40,7 +41,12 @@ async fn opened(rota: &Installation, lane: &Lane) -> (u32, u64) {
 /// Takes so many messages and acks none.
 async fn take(rota: &Installation, lane: &Lane, count: u32) -> Vec<u64> {
     let mut reader = rota.bus.lane_reader().await.expect("the server is there");
-    reader.add(lane.clone());
+    let opened = Opened {
+        unacked: 0,
+        delivered_to: 0,
+        inputs: LaneInputs::Along,
+    };
+    reader.add(lane.clone(), &opened);
     reader
         .pull(lane, count)
         .await

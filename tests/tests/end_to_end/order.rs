@@ -7,7 +7,8 @@ use rota_tests::{Handler, Installation, LIMIT, wait_for};
 use rota_wire::headers::PRIORITY;
 
 /// Holds a slot until the test lets it go.
-const GATE: &str = r#"while [ ! -e "$DIR/open" ]; do sleep 0.02; done"#;
+const GATE: &str =
+    r#"echo "$ROTA_TASK_ID" >> "$DIR/gates"; while [ ! -e "$DIR/open" ]; do sleep 0.02; done"#;
 
 #[tokio::test]
 async fn a_task_of_priority_9_runs_before_a_thousand_that_wait_with_priority_1() {
@@ -16,6 +17,7 @@ async fn a_task_of_priority_9_runs_before_a_thousand_that_wait_with_priority_1()
     let handlers = rota.handlers("w", &[Handler::sh("gate", GATE), note]);
     let _worker = rota.worker("w", &["--slots", "1", "--handlers", &handlers]);
     rota.submit("gate", &[], "").await;
+    rota.until_lines("gates", 1, LIMIT).await;
     rota.submit_many("note", &[(PRIORITY, "1")], "", 1_000)
         .await;
     rota.until_stored(StreamName::Ready, 1_001).await;

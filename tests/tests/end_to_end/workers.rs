@@ -1,5 +1,7 @@
 //! Killed, paused, drained and poisoned workers.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use rota_bus::StreamName;
@@ -179,6 +181,42 @@ async fn a_task_that_kills_its_workers_becomes_a_dead_letter_and_the_innocent_co
             .iter_mut()
             .all(|worker| worker.try_exited().is_none())
     );
+}
+
+/// The program of one worker vanishes, as in a bad deployment. What cannot be started would look like a
+/// worker with nothing to do, and draw all tasks to itself.
+#[tokio::test]
+async fn a_worker_whose_program_is_gone_costs_no_task_an_attempt() {
+    let (rota, head) = Installation::start_with_head().await;
+    let tool = rota.path("tool");
+    fs::write(&tool, "#!/bin/sh\nsleep 0.02\n").unwrap();
+    fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+    let bad = rota.path("bad.toml");
+    fs::write(&bad, "[handlers.work]\ncommand = ['./tool']\n").unwrap();
+    let bad = bad.display().to_string();
+    let good = rota.handlers("good", &[Handler::sh("work", "sleep 0.02")]);
+    let _bad = joined(
+        &rota,
+        &head[1],
+        "bad",
+        &["--slots", "4", "--handlers", &bad],
+    )
+    .await;
+    let _good = joined(
+        &rota,
+        &head[1],
+        "good",
+        &["--slots", "4", "--handlers", &good],
+    )
+    .await;
+    fs::remove_file(&tool).unwrap();
+    let ids = rota.submit_many("work", &[], "", 200).await;
+    for result in rota.completed(&ids).await {
+        assert_eq!(result.attempts, 1, "{result:?}");
+        assert!(ran_on(&result, "good"), "{result:?}");
+    }
+    rota.until_settled(200, LIMIT).await;
+    assert_eq!(rota.state(StreamName::Dead).await.unwrap().messages, 0);
 }
 
 /// Starts a worker, and waits until the scheduler knows it.

@@ -9,13 +9,14 @@ use futures_util::{FutureExt, StreamExt};
 use rota_bus::{Bus, Expect, Message, Received, Subscription};
 use rota_wire::event::{Counts, Event, EventBatch};
 use rota_wire::fleet::Heartbeat;
-use rota_wire::headers::{DURATION, ID, MSG_ID, STATE};
+use rota_wire::headers::{DURATION, MSG_ID, STATE};
 use rota_wire::result::FinalState;
-use rota_wire::{Headers, Kind, Span, WorkerId, frame};
+use rota_wire::{Headers, Kind, Span, TaskId, WorkerId, frame};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Args;
 use super::arrivals::Planned;
+use crate::client;
 
 /// Tasks that each slot runs before the clock does, so that lanes, leases and connections are there.
 const WARM_UP: u64 = 5;
@@ -118,7 +119,7 @@ async fn run(
     bus.flush().await?;
     let begin = Instant::now();
     let submitting = submit(bus, name, planned, begin);
-    let collecting = collect(results, name, planned, begin, patience);
+    let collecting = collect(bus, results, name, planned, begin, patience);
     // A submission that fails ends the measurement; one that is confirmed late does not.
     tokio::pin!(submitting, collecting);
     let mut submitted = false;
@@ -165,6 +166,7 @@ async fn submit(bus: &Bus, name: &str, planned: &[Planned], begin: Instant) -> a
 }
 
 async fn collect(
+    bus: &Bus,
     mut results: Subscription,
     name: &str,
     planned: &[Planned],
@@ -178,7 +180,9 @@ async fn collect(
             break;
         };
         let now = Instant::now();
-        let Some(number) = number_of(&message, name).filter(|number| *number < ended.len()) else {
+        let genuine = client::told_result(bus, &message);
+        let number = genuine.and_then(|id| number_of(&id, name));
+        let Some(number) = number.filter(|number| *number < ended.len()) else {
             continue;
         };
         if std::mem::replace(&mut ended[number], true) {
@@ -197,9 +201,9 @@ async fn collect(
     }
 }
 
-fn number_of(message: &Received, name: &str) -> Option<usize> {
-    let id = message.headers.value(ID)?;
-    id.strip_prefix(name)?.strip_prefix('-')?.parse().ok()
+fn number_of(id: &TaskId, name: &str) -> Option<usize> {
+    let number = id.as_str().strip_prefix(name)?.strip_prefix('-')?;
+    number.parse().ok()
 }
 
 fn state_of(message: &Received) -> Option<FinalState> {

@@ -38,9 +38,13 @@ pub(super) fn text(
     match options.jetstream {
         JetStream::On => {
             let store = quote(folder)?;
+            let max = match options.store_bytes_max {
+                Some(bytes) => format!("  max_file_store: {bytes}\n"),
+                None => String::new(),
+            };
             let _ = writeln!(
                 text,
-                "jetstream {{\n  store_dir: {store}\n  sync_interval: \"10s\"\n  \
+                "jetstream {{\n  store_dir: {store}\n{max}  sync_interval: \"10s\"\n  \
                  request_queue_limit: 2000\n  max_buffered_msgs: 100000\n  \
                  max_buffered_size: 256MB\n}}"
             );
@@ -82,12 +86,26 @@ mod tests {
         let options = ServerOptions {
             max_payload: Some(4096),
             jetstream: JetStream::Off,
+            store_bytes_max: Some(7),
             extra: vec!["max_connections: 9".to_owned()],
             ..ServerOptions::default()
         };
         let text = text(Path::new("/s"), 0, &options).unwrap();
         assert!(text.contains("\nmax_payload: 4096\n") && !text.contains("jetstream"));
         assert!(text.ends_with("\nmax_connections: 9\n"));
+    }
+
+    #[test]
+    fn the_space_for_streams_is_the_servers_own_choice_unless_it_is_said() {
+        let text = |store_bytes_max| {
+            let options = ServerOptions {
+                store_bytes_max,
+                ..ServerOptions::default()
+            };
+            text(Path::new("/s"), 0, &options).unwrap()
+        };
+        assert!(!text(None).contains("max_file_store"));
+        assert!(text(Some(4096)).contains("\n  max_file_store: 4096\n"));
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! What is wrong with what the monitor hears: counted always, told at most once in ten seconds.
 
+use std::fmt::Display;
 use std::time::Duration;
-
-use rota_wire::frame::FrameError;
 
 use super::line::Line;
 
@@ -13,7 +12,7 @@ const SUBJECT_BYTES_MAX: usize = 120;
 #[derive(Debug, Default)]
 pub(super) struct Complaints {
     undecodable: Counter,
-    /// The newest frame that could not be read: its subject, and why.
+    /// The newest of them: its subject, and why.
     example: (String, String),
     events_lost: Counter,
     refused: Counter,
@@ -26,16 +25,16 @@ struct Counter {
 }
 
 impl Complaints {
-    /// Counts a frame that cannot be read. The first one is told at once.
+    /// Counts what makes no sense. The first one is told at once.
     pub(super) fn undecodable(
         &mut self,
         now: Duration,
         subject: &str,
-        error: &FrameError,
+        why: &dyn Display,
     ) -> Option<Line> {
         self.undecodable.count += 1;
         let subject = &subject[..subject.floor_char_boundary(SUBJECT_BYTES_MAX)];
-        self.example = (subject.to_owned(), error.to_string());
+        self.example = (subject.to_owned(), why.to_string());
         self.tell_undecodable(now)
     }
 

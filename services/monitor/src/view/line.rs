@@ -5,6 +5,7 @@ use std::time::Duration;
 use rota_wire::event::Event;
 use rota_wire::{Kind, Span, Term, WorkerId};
 
+use super::memory::FullOf;
 use super::summary::Summary;
 
 /// One thing to say.
@@ -12,7 +13,7 @@ use super::summary::Summary;
 pub(crate) enum Line {
     /// An event, told as it came.
     Happened(Event),
-    /// Events of a sort that found no room in their second. Without a kind: of the kinds not named.
+    /// Events of a sort that found no room at their time. Without a kind: of the kinds not named.
     More {
         sort: Sort,
         kind: Option<Kind>,
@@ -32,7 +33,13 @@ pub(crate) enum Line {
     LeadsAgain { term: Term },
     /// There is no connection, so nothing is known.
     CutOff { elapsed: Span },
-    /// Bytes on an internal subject that are no frame, so many since the last such line.
+    /// Ids are remembered for less time than is promised, because ROTA_RESULTS is full.
+    ForgottenEarly {
+        kept: Span,
+        promised: Span,
+        full_of: FullOf,
+    },
+    /// What makes no sense on an internal subject, so many since the last such line.
     Undecodable {
         subject: String,
         reason: String,
@@ -46,7 +53,7 @@ pub(crate) enum Line {
     Summary(Box<Summary>),
 }
 
-/// Lines of one sort share their room in a second.
+/// Lines of one sort share their room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Sort {
     Leadership,
@@ -110,6 +117,7 @@ impl Line {
             | Self::NobodyLeads { .. }
             | Self::LeadsAgain { .. }
             | Self::CutOff { .. }
+            | Self::ForgottenEarly { .. }
             | Self::Undecodable { .. }
             | Self::EventsLost { .. }
             | Self::FleetTooLarge { .. }

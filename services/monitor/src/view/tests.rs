@@ -3,6 +3,7 @@
 use rota_bus::LaneState;
 use rota_wire::event::{Counts, RedeliveryCause, TimedEvent};
 use rota_wire::fleet::{Held, KindCapacity, MachineLoad, Stage, WorkerState};
+use rota_wire::frame::FrameError;
 use rota_wire::{
     Delivery, Holding, Lane, Micros, Priority, Resources, Span, TaskId, Term, WorkerId,
 };
@@ -166,6 +167,7 @@ fn still() -> Reading {
         unsettled: Some(0),
         finished_ever: Some(100),
         backlog: Some(Backlog::default()),
+        kept: None,
     }
 }
 
@@ -642,6 +644,39 @@ fn garbage_is_told_once_in_ten_seconds_with_its_number() {
     assert_eq!(watch.said(), [told(99)]);
     watch.pass(20);
     assert_eq!(watch.said(), []);
+}
+
+#[test]
+fn that_ids_are_forgotten_early_is_told_from_the_first_reading_on_and_then_every_ten_minutes() {
+    let full = Kept {
+        messages: Room {
+            used: 2_000_000,
+            max: Some(2_000_000),
+        },
+        bytes: Room {
+            used: 1,
+            max: Some(1_000),
+        },
+        oldest: Span::from_secs(100),
+        promised: Span::from_secs(86_400),
+    };
+    let reading = || Reading {
+        kept: Some(full),
+        ..still()
+    };
+    let told = |said: Vec<Line>| {
+        let early = |line: &&Line| matches!(line, Line::ForgottenEarly { .. });
+        said.iter().filter(early).count()
+    };
+    let mut watch = Watch::default();
+    watch.reading(reading());
+    assert_eq!(told(watch.said()), 1);
+    watch.pass(599);
+    watch.reading(reading());
+    assert_eq!(told(watch.said()), 0);
+    watch.pass(1);
+    watch.reading(reading());
+    assert_eq!(told(watch.said()), 1);
 }
 
 #[test]

@@ -51,6 +51,7 @@ mod preemption;
 mod queue;
 mod recovery;
 mod reservation;
+mod retried;
 #[cfg(test)]
 mod rig;
 mod tasks;

@@ -3,7 +3,8 @@
 //! A dropped ack, a reset consumer or a resubmission can bring a second message of an id. One of both is acked,
 //! and that must never be the one that carries the task on while the other is acked elsewhere:
 //!
-//! * A later attempt supersedes an earlier one: it exists only because the earlier one has failed.
+//! * A later attempt supersedes an earlier one: it exists only because the earlier one has failed. The one that was
+//!   put into the schedule counts before it is read.
 //! * Of the same attempt the one in memory stays, but one that only waits makes way for the one that a worker
 //!   has, or for the earlier message. So two leaders that see both in any order ack the same one.
 //! * Whatever is acked as a copy has its task in another message that is un-acked, and stays so until the
@@ -36,6 +37,10 @@ impl Scheduler {
         spec: &TaskSpec,
         actions: &mut Vec<Action>,
     ) -> Standing {
+        if self.retried.was_followed(spec) {
+            self.drop_claim_of(seq);
+            return Standing::Duplicate;
+        }
         let Some(known) = self.tasks.message_of(&spec.id) else {
             return Standing::Newest;
         };
@@ -44,9 +49,7 @@ impl Scheduler {
             .get(known)
             .is_some_and(|task| self.supersedes(seq, spec, task));
         if !supersedes {
-            if let Some(claim) = self.recovery.claims.remove(seq) {
-                self.drop_claim(claim);
-            }
+            self.drop_claim_of(seq);
             return Standing::Duplicate;
         }
         self.part_with(known);
@@ -68,6 +71,12 @@ impl Scheduler {
         }
     }
 
+    fn drop_claim_of(&mut self, seq: u64) {
+        if let Some(claim) = self.recovery.claims.remove(seq) {
+            self.drop_claim(claim);
+        }
+    }
+
     /// Takes a message out of all books, and from whoever holds it.
     pub(crate) fn part_with(&mut self, seq: u64) {
         let Some(task) = self.tasks.get(seq) else {
@@ -77,9 +86,7 @@ impl Scheduler {
             let report = settling.report.clone();
             self.settle_report(report);
         }
-        if let Some(claim) = self.recovery.claims.remove(seq) {
-            self.drop_claim(claim);
-        }
+        self.drop_claim_of(seq);
         if let Some(hold) = self.leave_holder(seq) {
             self.revoke(hold.worker, hold.holding);
         }

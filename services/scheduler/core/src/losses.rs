@@ -143,7 +143,7 @@ impl Losses {
     }
 
     /// The workers of a task of which it is not known whether they have ended, and who are to be looked for.
-    fn take_unasked(&mut self, task: &TaskId, now: Micros) -> Vec<WorkerId> {
+    fn take_to_ask(&mut self, task: &TaskId, now: Micros) -> Vec<WorkerId> {
         let Some(lost) = self.by_task.get(task) else {
             return Vec::new();
         };
@@ -245,7 +245,7 @@ impl Scheduler {
             return self.condemn(seq, toll.certain, actions);
         }
         if toll.all >= most {
-            let workers = self.losses.take_unasked(&id, self.now);
+            let workers = self.losses.take_to_ask(&id, self.now);
             if !workers.is_empty() {
                 let probes = workers.into_iter().map(|worker| Action::Probe { worker });
                 actions.extend(probes);

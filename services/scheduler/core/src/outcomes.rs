@@ -230,6 +230,9 @@ impl Scheduler {
                 reason: reason.clone(),
             }));
         }
+        if let SettlingStep::Retry { spec, .. } = step {
+            self.retried.note(spec);
+        }
         let report = report.clone();
         self.forget(seq);
         actions.push(Action::Ack { seq });

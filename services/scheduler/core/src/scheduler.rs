@@ -4,12 +4,12 @@
 //! `heartbeats` (workers that speak and fall silent), `outcomes` (what became of attempts),
 //! `dispatch` (who gets what, and how much to pull).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand_pcg::Pcg64;
 use rand_pcg::rand_core::SeedableRng;
 use rota_wire::event::{Counts, Event as Told};
-use rota_wire::{LeaderMemory, Micros, Term, WorkerId};
+use rota_wire::{Lane, LeaderMemory, Micros, Span, Term, WorkerId};
 
 use crate::action::Action;
 use crate::allocation::Allocator;
@@ -17,7 +17,7 @@ use crate::estimates::Estimates;
 use crate::event::Event;
 use crate::fleet::{Fleet, Indexes, WorkerKey};
 use crate::heartbeats::DEAD_FOR;
-use crate::lanes::{Known, Lanes};
+use crate::lanes::{Consumer, Known, Lanes};
 use crate::losses::Losses;
 use crate::opening::Rounds;
 use crate::options::Options;
@@ -26,6 +26,7 @@ use crate::preemption::Runners;
 use crate::queue::Queue;
 use crate::recovery::Recovery;
 use crate::reservation::Reservations;
+use crate::retried::Retried;
 use crate::tasks::Tasks;
 use crate::unserved::Unserved;
 
@@ -58,6 +59,7 @@ pub struct Scheduler {
     pub(crate) rounds: Rounds,
     pub(crate) unserved: Unserved,
     pub(crate) recovery: Recovery,
+    pub(crate) retried: Retried,
     /// Look-ups and stores that failed, and when to try them again.
     pub(crate) again: BTreeSet<(Micros, u64)>,
     pub(crate) counts: Counts,
@@ -143,6 +145,7 @@ impl Scheduler {
             reservations: Reservations::new(now),
             rounds: Rounds::new(now),
             unserved: Unserved::default(),
+            retried: Retried::default(),
             recovery: Recovery::new(now, roll_call, expected),
             again: BTreeSet::new(),
             counts: Counts {
@@ -236,6 +239,31 @@ impl Scheduler {
     /// The workers that are there.
     pub fn workers(&self) -> impl Iterator<Item = &WorkerId> {
         self.fleet.iter().map(|(_, worker)| &worker.id)
+    }
+
+    /// The open lanes of which nothing has come for a span, and how many of their un-acked messages are known: in
+    /// memory, or still to come again. Of a lane that flows nobody can tell: much is always on its way.
+    #[must_use]
+    pub fn unacked(&self, now: Micros, quiet: Span) -> BTreeMap<Lane, u64> {
+        let open = self.lanes.iter().filter(|(_, book)| {
+            book.consumer == Consumer::Open && book.quiet_since.plus(quiet) <= now
+        });
+        let mut known: BTreeMap<Lane, u64> = open
+            .map(|(lane, book)| (lane.clone(), u64::from(book.redeliveries_due + book.away)))
+            .collect();
+        for (_, task) in self.tasks.iter() {
+            if let Some(known) = known.get_mut(&task.lane) {
+                *known += 1;
+            }
+        }
+        // What was given back comes first of all that is asked for: where something is owed, and nothing comes,
+        // it is not on its way.
+        for (lane, book) in self.lanes.iter().filter(|(_, book)| book.owed > 0) {
+            if let Some(known) = known.get_mut(lane) {
+                *known = known.saturating_sub(u64::from(book.returning));
+            }
+        }
+        known
     }
 
     /// What it has learned, for the leader after it.

@@ -9,7 +9,7 @@ use rota_service::{ConfigError, Faults, load_optional_toml};
 use rota_wire::{Kind, Span};
 use serde::Deserialize;
 
-use super::{Ageing, Choices, parse_quantum};
+use super::{Ageing, Choices, parse_quantum, parse_reserve_after};
 
 /// What a file says, as far as it is good.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -17,6 +17,7 @@ pub(super) struct PolicyFile {
     pub(super) all: Choices,
     pub(super) kinds: BTreeMap<Kind, Choices>,
     pub(super) suspended_max: Option<u32>,
+    pub(super) reserve_after: Option<Span>,
 }
 
 /// The file as it is written. Values are texts, so that all that are wrong can be told at once.
@@ -30,6 +31,7 @@ struct Written {
     quantum: Option<String>,
     min_run: Option<String>,
     suspended_max: Option<u32>,
+    reserve_after: Option<String>,
     kinds: BTreeMap<String, WrittenKind>,
 }
 
@@ -47,8 +49,11 @@ struct WrittenKind {
 impl PolicyFile {
     /// Reads a file; without one nothing is said. Values that break a rule become faults.
     pub(super) fn read(path: Option<&Path>, faults: &mut Faults) -> Result<Self, ConfigError> {
-        let written: Written = load_optional_toml(path)?;
+        let mut written: Written = load_optional_toml(path)?;
         let suspended_max = written.suspended_max;
+        let mut top_keys = Keys { table: "", faults };
+        let reserve_after = written.reserve_after.take();
+        let reserve_after = top_keys.read("reserve_after", reserve_after, parse_reserve_after);
         let (top, tables) = written.into_parts();
         let all = top.choices("", faults);
         let mut kinds = BTreeMap::new();
@@ -63,6 +68,7 @@ impl PolicyFile {
             all,
             kinds,
             suspended_max,
+            reserve_after,
         })
     }
 }

@@ -55,6 +55,7 @@ fn a_flag_wins_over_the_file_and_a_kinds_table_over_both() {
         quantum = "200ms"
         ageing = "never"
         suspended_max = 7
+        reserve_after = "5s"
         [kinds.report]
         order = "fifo"
         binding = "early"
@@ -70,6 +71,7 @@ fn a_flag_wins_over_the_file_and_a_kinds_table_over_both() {
         ..Policy::default()
     };
     assert_eq!((options.policy, options.suspended_max), (all, 7));
+    assert_eq!(options.reserve_after, Span::from_secs(5));
     let report = Policy {
         order: Order::Fifo,
         binding: Binding::Early,

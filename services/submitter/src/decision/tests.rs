@@ -1,7 +1,7 @@
 //! What becomes of a submission, rule by rule.
 
 use rota_bus::Prefix;
-use rota_wire::headers::{ATTEMPT, ID, MSG_ID, PRIORITY, RECHECK, SUBMITTED, TIMEOUT};
+use rota_wire::headers::{ATTEMPT, ID, MSG_ID, PRIORITY, REASON, RECHECK, SUBMITTED, TIMEOUT};
 
 use super::*;
 
@@ -94,9 +94,8 @@ fn a_broken_rule_is_told_under_an_id_that_the_submitter_knows() {
         &[(MSG_ID, "mine"), (PRIORITY, "11"), (TRACEPARENT, "00-t")],
     );
     let refusal = rejected(&bad);
-    let message = refusal.message(&Subjects::new(Prefix::default()), Micros(STORED.0 + 1));
-    assert_eq!(message.subject.as_str(), "rota.result.mine");
-    let result = TaskResult::from_headers(&message.headers).expect("a result");
+    let result = refusal.result(Micros(STORED.0 + 1));
+    assert_eq!(result.id.as_str(), "mine");
     assert_eq!(result.state, FinalState::Rejected);
     assert_eq!(
         result.reason.as_deref(),
@@ -147,7 +146,11 @@ fn a_due_attempt_returns_to_its_lane_once() {
         message, expect, ..
     } = passed(FeedSource::Due, &due);
     assert_eq!(message.subject.as_str(), "rota.ready.echo.8");
-    assert_eq!(expect, Expect::NewId("mine:3".to_owned()));
+    assert_eq!(
+        expect,
+        Expect::NewId("due:17:1795420800123456".to_owned()),
+        "another message of the same attempt must not be taken for this one"
+    );
     assert_eq!(message.payload, due.payload);
     let headers: Vec<_> = message.headers.iter().collect();
     let wanted = [
@@ -160,19 +163,86 @@ fn a_due_attempt_returns_to_its_lane_once() {
     assert_eq!(headers, wanted);
 }
 
+fn buried(given: &Given) -> Burial {
+    match decide(FeedSource::Due, given) {
+        Decision::Bury(burial) => burial,
+        other => panic!("not buried: {other:?}"),
+    }
+}
+
 #[test]
-fn a_due_message_of_somebody_else_is_discarded() {
+fn a_due_message_that_cannot_be_read_is_kept_as_a_dead_letter_and_its_submitter_is_told() {
+    let odd = given(
+        "rota.due.echo.8",
+        &[
+            (ID, "mine"),
+            (ATTEMPT, "3"),
+            ("Mine", "x"),
+            ("Nats-Schedule-Next", "purge"),
+        ],
+    );
+    let burial = buried(&odd);
+    let reason = "its message cannot be read: Rota-Submitted ``: must be a time as in RFC 3339";
+    assert_eq!(burial.letter.subject.as_str(), "rota.dead.echo");
+    assert_eq!(burial.letter.payload, odd.payload);
+    let headers: Vec<_> = burial.letter.headers.iter().collect();
+    let wanted = [
+        (ID, "mine"),
+        (ATTEMPT, "3"),
+        ("Mine", "x"),
+        (REASON, reason),
+    ];
+    assert_eq!(headers, wanted, "all but what steers the server");
+    let result = burial.result(Micros(5)).expect("it names a task");
+    assert_eq!(
+        (result.id.as_str(), result.state),
+        ("mine", FinalState::Failed)
+    );
+    assert_eq!(
+        (result.attempts, result.reason.as_deref()),
+        (2, Some(reason))
+    );
+}
+
+#[test]
+fn a_due_message_that_names_no_task_is_kept_and_nobody_is_told() {
+    let burial = buried(&given("rota.due.echo.8", &[]));
+    assert_eq!(burial.letter.subject.as_str(), "rota.dead.echo");
+    assert_eq!(burial.result(Micros(5)), None);
     let time = STORED.to_string();
-    for odd in [
-        given("rota.due.echo.8", &[]),
-        given("rota.due.echo", &[(ID, "1"), (SUBMITTED, &time)]),
-        given(
-            "rota.due.echo.8",
-            &[(ID, "1"), (SUBMITTED, &time), ("Rota-Unheard", "1")],
-        ),
-    ] {
-        let decision = decide(FeedSource::Due, &odd);
-        assert!(matches!(decision, Decision::Discard(_)), "{decision:?}");
+    let lost = given("rota.due.echo", &[(ID, "1"), (SUBMITTED, &time)]);
+    let burial = buried(&lost);
+    assert_eq!(burial.letter.subject.as_str(), "rota.dead.unreadable");
+    assert!(burial.result(Micros(5)).is_some());
+}
+
+#[test]
+fn a_due_message_of_a_newer_rota_is_left_to_one() {
+    let time = STORED.to_string();
+    let newer = [(ID, "1"), (SUBMITTED, time.as_str()), ("Rota-Unheard", "1")];
+    for subject in ["rota.due.echo.8", "rota.due.echo.8.more"] {
+        let decision = decide(FeedSource::Due, &given(subject, &newer));
+        assert!(matches!(decision, Decision::Leave(_)), "{decision:?}");
+    }
+}
+
+#[test]
+fn a_chosen_id_is_marked_as_chosen_and_as_one_that_may_have_run_when_it_comes_again() {
+    let mut named = given("rota.submit.echo", &[(MSG_ID, "mine")]);
+    let first = passed(FeedSource::Submissions, &named);
+    assert_eq!(first.message.headers.value(RECHECK), Some("named"));
+    named.deliveries = 2;
+    let again = passed(FeedSource::Submissions, &named);
+    assert_eq!(again.message.headers.value(RECHECK), Some("1"));
+}
+
+#[test]
+fn a_kind_beyond_the_limit_is_told_the_limit_and_what_to_do() {
+    let passing = passed(FeedSource::Submissions, &given("rota.submit.odd", &[]));
+    assert_eq!(passing.entry, Entry::Asks);
+    let told = Refusal::of_kind(&passing.task, 10).rejection.to_string();
+    for text in ["kind `odd`", "10 kinds", "--kinds-max", "worked off"] {
+        assert!(told.contains(text), "{text}: {told}");
     }
 }
 

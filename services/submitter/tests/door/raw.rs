@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -59,14 +59,16 @@ impl RawClient {
         Ok(())
     }
 
-    fn request(&mut self, subject: &str, body: &str) -> Result<Value> {
+    pub(crate) fn request(&mut self, subject: &str, body: &str) -> Result<Value> {
         self.write(format!("PUB {subject} {INBOX} {}\r\n{body}\r\n", body.len()).as_bytes())?;
         self.answer()
     }
 
     fn answer(&mut self) -> Result<Value> {
+        let start = Instant::now();
         loop {
             let line = self.line()?;
+            anyhow::ensure!(start.elapsed() < ANSWER_MAX, "no answer in time");
             if line == "PING" {
                 self.write(b"PONG\r\n")?;
             } else if line.starts_with("MSG ") {

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
-use rota_bus::{Bus, BusOptions, Expect, Message, Prefix, StreamName, StreamOptions, StreamState};
+use anyhow::{Context, Result, anyhow};
+use rota_bus::{
+    Bus, BusOptions, Expect, Message, Prefix, Pulled, StreamName, StreamOptions, StreamState,
+};
 use rota_local::{NatsServer, ServerOptions};
 use rota_service::{ConnectOptions, Installation, Shutdown};
 use rota_submitter::Args;
@@ -35,6 +37,7 @@ impl World {
             credentials: None,
             name: "test".to_owned(),
             prefix: Prefix::default(),
+            inbox_prefix: None,
         });
         let bus = bus.await?;
         bus.ensure_streams(StreamOptions::default()).await?;
@@ -46,6 +49,11 @@ impl World {
     }
 
     pub(crate) fn submitter(&self, body_max: Option<usize>) -> Submitter {
+        self.submitter_of(body_max, 10_000)
+    }
+
+    /// One that lets so many kinds wait.
+    pub(crate) fn submitter_of(&self, body_max: Option<usize>, kinds_max: usize) -> Submitter {
         let connect = ConnectOptions {
             nats: vec![self.server.url().parse().expect("an address")],
             ..ConnectOptions::default()
@@ -57,6 +65,7 @@ impl World {
         let args = Args {
             installation,
             body_max,
+            kinds_max,
         };
         let shutdown = Shutdown::new();
         let run = rota_submitter::run(args, shutdown.clone());
@@ -82,7 +91,7 @@ impl World {
             .await?
             .done()
             .await?
-            .sequence)
+            .seq())
     }
 
     pub(crate) async fn state(&self, stream: StreamName) -> StreamState {
@@ -90,6 +99,12 @@ impl World {
             .stream_state(stream)
             .await
             .expect("the stream is there")
+    }
+
+    /// What lies in a lane.
+    pub(crate) async fn ready(&self, sequence: u64) -> Result<Pulled> {
+        let found = self.bus.ready_message(sequence).await?;
+        found.with_context(|| format!("nothing at {sequence}"))
     }
 
     /// Waits until a stream has taken so many messages since it was made.

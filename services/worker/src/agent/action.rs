@@ -2,7 +2,7 @@
 
 use rota_wire::dispatch::{Assignment, Report};
 use rota_wire::fleet::Heartbeat;
-use rota_wire::{TaskId, Term};
+use rota_wire::{Kind, TaskId, Term};
 
 use super::AttemptNumber;
 
@@ -22,8 +22,10 @@ pub(crate) enum Action {
     Suspend(AttemptNumber),
     /// Let this attempt go on.
     Resume(AttemptNumber),
-    /// Read in the lease which term leads, and tell it.
-    AskTerm,
+    /// Read in the lease who leads, and tell it.
+    AskLeader,
+    /// Look whether attempts of this kind can be started, and tell it.
+    Look(Kind),
     /// Send a heartbeat, the load of the machine filled in.
     Beat(Heartbeat),
     /// Send a report.
@@ -62,6 +64,15 @@ pub(crate) enum Note {
         /// Why.
         reason: &'static str,
     },
+    /// A kind cannot be started, and is not offered any more.
+    Withdrawn {
+        /// Which.
+        kind: Kind,
+        /// Why.
+        reason: String,
+    },
+    /// A kind that was withdrawn is offered again.
+    Offered(Kind),
     /// A delivery was not taken because too many outcomes are not settled.
     Shed(TaskId),
     /// A delivery gives its slot away for a while.

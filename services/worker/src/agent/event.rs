@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rota_wire::dispatch::{Assign, Ending};
 use rota_wire::fleet::RollCall;
-use rota_wire::{Span, Term};
+use rota_wire::{Dialect, Kind, Span, Term};
 
 /// Names a message of ROTA_READY.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,6 +14,14 @@ pub(crate) struct ReadySeq(pub(crate) u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct AttemptNumber(pub(super) u64);
 
+/// The scheduler that leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Leader {
+    pub(crate) term: Term,
+    /// What it reads and writes.
+    pub(crate) dialect: Dialect,
+}
+
 /// What happened.
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -21,8 +29,8 @@ pub(crate) enum Event {
     Assigned(Assign),
     /// A leader calls the roll.
     RollCalled(RollCall),
-    /// The lease of the schedulers was read, as [`Action::AskTerm`](super::Action::AskTerm) wants.
-    TermRead(Option<Term>),
+    /// The lease of the schedulers was read, as [`Action::AskLeader`](super::Action::AskLeader) wants.
+    LeaderRead(Option<Leader>),
     /// The connection is up again, or has lost messages: what was sent may not have arrived.
     LinkRestored,
     /// An attempt that was started is over.
@@ -33,6 +41,13 @@ pub(crate) enum Event {
         ran: Span,
         /// How.
         end: AttemptEnd,
+    },
+    /// A kind was looked at, as [`Action::Look`](super::Action::Look) wants.
+    Looked {
+        /// Which.
+        kind: Kind,
+        /// Why it cannot be started; nothing if it seems that it can.
+        unfit: Option<String>,
     },
     /// The worker is to stop; what runs may take so long to end by itself.
     DrainBegun {
@@ -48,4 +63,14 @@ pub(crate) enum AttemptEnd {
     Ended(Ending),
     /// Because it was stopped.
     Stopped,
+    /// It never began, for a reason that says nothing of its kind.
+    Returned {
+        /// Why.
+        reason: String,
+    },
+    /// It never began, and no attempt of its kind would here.
+    Unfit {
+        /// Why.
+        reason: String,
+    },
 }

@@ -9,11 +9,11 @@
 
 use std::collections::VecDeque;
 
-use rota_wire::Term;
 use rota_wire::dispatch::Assign;
 use rota_wire::fleet::RollCall;
+use rota_wire::{Dialect, Term};
 
-use super::{Action, Note};
+use super::{Action, Leader, Note};
 
 /// Frames that wait for the answer, at most.
 const WAITING_MAX: usize = 64;
@@ -36,7 +36,7 @@ impl Command {
 
 #[derive(Debug, Default)]
 pub(super) struct Gate {
-    followed: Option<Term>,
+    followed: Option<Leader>,
     waiting: VecDeque<Command>,
     asked: bool,
 }
@@ -44,7 +44,7 @@ pub(super) struct Gate {
 impl Gate {
     /// The command, if it may be obeyed now.
     pub(super) fn pass(&mut self, command: Command, actions: &mut Vec<Action>) -> Option<Command> {
-        if self.followed == Some(command.term()) {
+        if self.follows(command.term()) {
             return Some(command);
         }
         if self.waiting.len() == WAITING_MAX {
@@ -53,28 +53,37 @@ impl Gate {
         self.waiting.push_back(command);
         if !self.asked {
             self.asked = true;
-            actions.push(Action::AskTerm);
+            actions.push(Action::AskLeader);
         }
         None
+    }
+
+    /// What the leader reads that is followed. Nobody is told more than all can read.
+    pub(super) fn dialect(&self) -> Dialect {
+        self.followed.map_or(Dialect::V1, |leader| leader.dialect)
+    }
+
+    fn follows(&self, term: Term) -> bool {
+        self.followed.is_some_and(|leader| leader.term == term)
     }
 
     /// Follows the term that leads, and gives what waited for it, in order. When that is not known the
     /// former is followed on.
     pub(super) fn answer(
         &mut self,
-        leads: Option<Term>,
+        leads: Option<Leader>,
         actions: &mut Vec<Action>,
     ) -> Vec<Command> {
         self.asked = false;
-        if let Some(term) = leads.filter(|term| self.followed != Some(*term)) {
+        if let Some(leader) = leads.filter(|leader| self.followed != Some(*leader)) {
             self.followed = leads;
-            actions.push(Action::Note(Note::Follows(term)));
+            actions.push(Action::Note(Note::Follows(leader.term)));
         }
         let waiting = std::mem::take(&mut self.waiting).into_iter();
-        let (good, refused) = waiting.partition(|command| self.followed == Some(command.term()));
+        let (good, refused) = waiting.partition(|command| self.follows(command.term()));
         let refused: Vec<Command> = refused;
         for command in refused {
-            let found = command.term();
+            let (found, leads) = (command.term(), leads.map(|leader| leader.term));
             actions.push(Action::Note(Note::NotLeading { found, leads }));
         }
         good

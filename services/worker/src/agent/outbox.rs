@@ -14,13 +14,16 @@ use rota_wire::{Holding, Span};
 pub(super) const REPEAT_EVERY: Duration = Duration::from_secs(1);
 /// The most outcomes in a frame.
 const FRAME_OUTCOMES_MAX: usize = 512;
-/// The most bytes in a frame. An outcome alone always fits.
-const FRAME_BYTES_MAX: usize = 256 * 1024;
 /// What an outcome takes beside its texts, rounded up.
-const OUTCOME_BYTES: usize = 64;
+const OUTCOME_BYTES: usize = 96;
+/// The longest reason and the longest end of a command's stderr in an outcome.
+const REASON_BYTES_MAX: usize = 1024;
+const TAIL_BYTES_MAX: usize = 4 * 1024;
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Outbox {
+    /// The most bytes in a frame. An outcome alone always fits.
+    frame_bytes_max: usize,
     numbers_used: u64,
     unsettled: BTreeMap<u64, Unsettled>,
     due: BTreeSet<u64>,
@@ -35,6 +38,17 @@ struct Unsettled {
 }
 
 impl Outbox {
+    /// With frames of so many bytes at most.
+    pub(super) fn new(frame_bytes_max: usize) -> Self {
+        Self {
+            frame_bytes_max,
+            numbers_used: 0,
+            unsettled: BTreeMap::new(),
+            due: BTreeSet::new(),
+            repeats: BTreeSet::new(),
+        }
+    }
+
     /// Adds an outcome, to be reported at once, and gives its number.
     pub(super) fn push(&mut self, holding: Holding, ran: Span, ending: Ending) -> u64 {
         self.numbers_used += 1;
@@ -43,7 +57,7 @@ impl Outbox {
             number,
             holding,
             ran,
-            ending,
+            ending: self.cut(ending),
         };
         let repeat_at = None;
         self.unsettled
@@ -104,7 +118,7 @@ impl Outbox {
             let unsettled = self.unsettled.get_mut(&number);
             let unsettled = unsettled.expect("what is due is not settled");
             bytes += bytes_of(&unsettled.outcome.ending);
-            if bytes > FRAME_BYTES_MAX && !frame.is_empty() {
+            if bytes > self.frame_bytes_max && !frame.is_empty() {
                 break;
             }
             unsettled.repeat_at = Some(repeat_at);
@@ -115,9 +129,34 @@ impl Outbox {
         (!frame.is_empty()).then_some(frame)
     }
 
+    /// Texts that a frame has room for, whoever wrote them.
+    fn cut(&self, mut ending: Ending) -> Ending {
+        // Both and what is around them make less than a frame.
+        let reason_max = REASON_BYTES_MAX.min(self.frame_bytes_max / 4);
+        let tail_max = TAIL_BYTES_MAX.min(self.frame_bytes_max / 2);
+        match &mut ending {
+            Ending::Stored => {}
+            Ending::Returned { reason } => keep_begin(reason, reason_max),
+            Ending::Failed(failure) => {
+                keep_begin(&mut failure.reason, reason_max);
+                keep_end(&mut failure.stderr_tail, tail_max);
+            }
+        }
+        ending
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.unsettled.is_empty()
     }
+}
+
+fn keep_begin(text: &mut String, bytes: usize) {
+    text.truncate(text.floor_char_boundary(bytes));
+}
+
+fn keep_end(text: &mut String, bytes: usize) {
+    let start = text.ceil_char_boundary(text.len().saturating_sub(bytes));
+    text.drain(..start);
 }
 
 fn bytes_of(ending: &Ending) -> usize {
@@ -134,11 +173,13 @@ fn bytes_of(ending: &Ending) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use rota_wire::{Delivery, Term};
+    use rota_wire::dispatch::{Failure, Report, Retry};
+    use rota_wire::{Delivery, Micros, Term, WorkerId, frame};
 
     use super::*;
 
     const START: Duration = Duration::from_secs(100);
+    const FRAME_BYTES_MAX: usize = 256 * 1024;
     const RAN: Span = Span::from_ms(7);
 
     fn holding(seq: u64) -> Holding {
@@ -155,7 +196,7 @@ mod tests {
 
     #[test]
     fn an_outcome_is_repeated_each_second_until_it_is_settled() {
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::new(FRAME_BYTES_MAX);
         let number = outbox.push(holding(7), RAN, Ending::Stored);
         assert_eq!(numbers(outbox.take_frame(START)), [number]);
         for round in 1..=3 {
@@ -176,7 +217,7 @@ mod tests {
 
     #[test]
     fn numbers_are_not_used_again() {
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::new(FRAME_BYTES_MAX);
         let first = outbox.push(holding(1), RAN, Ending::Stored);
         outbox.remove(first);
         assert!(outbox.push(holding(1), RAN, Ending::Stored) > first);
@@ -184,7 +225,7 @@ mod tests {
 
     #[test]
     fn all_can_be_repeated_at_once_and_each_only_once() {
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::new(FRAME_BYTES_MAX);
         let first = outbox.push(holding(1), RAN, Ending::Stored);
         outbox.take_frame(START);
         let second = outbox.push(holding(2), RAN, Ending::Stored);
@@ -200,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_frame_holds_at_most_512_outcomes() {
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::new(FRAME_BYTES_MAX);
         for seq in 0..1_030 {
             outbox.push(holding(seq), RAN, Ending::Stored);
         }
@@ -208,18 +249,48 @@ mod tests {
         assert_eq!(frames.collect::<Vec<_>>(), [512, 512, 6]);
     }
 
+    fn failed(reason: &str, tail: &str) -> Ending {
+        Ending::Failed(Failure {
+            retry: Retry::Later,
+            reason: reason.to_owned(),
+            exit: Some("signal 11".to_owned()),
+            stderr_tail: tail.to_owned(),
+            started: Micros(u64::MAX),
+            finished: Micros(u64::MAX),
+        })
+    }
+
     #[test]
-    fn a_frame_holds_at_most_256_kib_but_always_one_outcome() {
-        let mut outbox = Outbox::default();
-        for bytes in [
-            FRAME_BYTES_MAX * 2,
-            FRAME_BYTES_MAX / 2,
-            FRAME_BYTES_MAX / 2,
-        ] {
-            let reason = "x".repeat(bytes);
-            outbox.push(holding(bytes as u64), RAN, Ending::Returned { reason });
+    fn no_frame_is_larger_than_a_message_may_be() {
+        let worker = WorkerId::parse(&"w".repeat(64)).expect("good");
+        for payload_max in [4 * 1024, 64 * 1024, FRAME_BYTES_MAX] {
+            let mut outbox = Outbox::new(payload_max - 256);
+            for seq in 0..200 {
+                let reason = "r".repeat(1 << (seq % 16));
+                let tail = "é".repeat(1 << (seq % 14));
+                outbox.push(holding(u64::MAX - seq), RAN, failed(&reason, &tail));
+            }
+            let mut count = 0;
+            while let Some(outcomes) = outbox.take_frame(START) {
+                count += outcomes.len();
+                let worker = worker.clone();
+                let bytes = frame::encode(&Report { worker, outcomes }).len();
+                assert!(bytes <= payload_max, "{bytes} of {payload_max}");
+            }
+            assert_eq!(count, 200);
         }
-        let frames = std::iter::from_fn(|| outbox.take_frame(START).map(|frame| frame.len()));
-        assert_eq!(frames.collect::<Vec<_>>(), [1, 1, 1]);
+    }
+
+    #[test]
+    fn of_a_reason_the_begin_is_kept_and_of_stderr_the_end() {
+        let mut outbox = Outbox::new(FRAME_BYTES_MAX);
+        let long = format!("begin{}end", "é".repeat(8_000));
+        outbox.push(holding(1), RAN, failed(&long, &long));
+        let outcomes = outbox.take_frame(START).expect("one");
+        let Ending::Failed(failure) = &outcomes[0].ending else {
+            panic!("a failure");
+        };
+        assert!(failure.reason.starts_with("beginé") && failure.reason.len() <= 1024);
+        assert!(failure.stderr_tail.ends_with("éend") && failure.stderr_tail.len() <= 4096);
     }
 }

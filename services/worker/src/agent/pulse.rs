@@ -5,8 +5,10 @@
 
 use std::time::Duration;
 
-use rota_wire::fleet::{FrameMark, Heartbeat, Held, KindCapacity, MachineLoad, WorkerState};
-use rota_wire::{Label, Micros, Resources, Span, WorkerId};
+use rota_wire::fleet::{
+    FrameMark, Heartbeat, Held, KindCapacity, MachineLoad, Withdrawn, WorkerState,
+};
+use rota_wire::{Dialect, Kind, Label, Micros, Resources, Span, WorkerId};
 
 /// What a worker is, for as long as it lives.
 #[derive(Debug, Clone)]
@@ -19,6 +21,38 @@ pub(crate) struct Profile {
     /// What it may give to attempts that ask for cores or memory.
     pub(crate) resources: Resources,
     pub(crate) labels: Vec<Label>,
+}
+
+impl Profile {
+    /// A heartbeat that offers all and holds nothing.
+    pub(super) fn heartbeat(&self) -> Heartbeat {
+        Heartbeat {
+            worker: self.worker.clone(),
+            number: 0,
+            started: self.started,
+            interval: self.interval,
+            state: WorkerState::Up,
+            slots: self.slots,
+            resources: self.resources,
+            kinds: self.kinds.clone(),
+            labels: self.labels.clone(),
+            seen: None,
+            held: Vec::new(),
+            machine: MachineLoad::default(),
+            withdrawn: Vec::new(),
+            dialect: Dialect::V1,
+        }
+    }
+}
+
+/// What differs from one heartbeat to the next.
+#[derive(Debug)]
+pub(super) struct Beat {
+    pub(super) state: WorkerState,
+    pub(super) seen: Option<FrameMark>,
+    pub(super) held: Vec<Held>,
+    pub(super) withdrawn: Vec<Withdrawn>,
+    pub(super) dialect: Dialect,
 }
 
 #[derive(Debug)]
@@ -75,28 +109,26 @@ impl Pulse {
         true
     }
 
-    pub(super) fn beat(
-        &mut self,
-        state: WorkerState,
-        seen: Option<FrameMark>,
-        held: Vec<Held>,
-    ) -> Heartbeat {
+    pub(super) fn beat(&mut self, beat: Beat) -> Heartbeat {
         self.beats += 1;
-        Heartbeat {
-            worker: self.profile.worker.clone(),
-            number: self.beats,
-            started: self.profile.started,
-            interval: self.profile.interval,
+        let Beat {
             state,
-            slots: self.profile.slots,
-            resources: self.profile.resources,
-            kinds: self.profile.kinds.clone(),
-            labels: self.profile.labels.clone(),
             seen,
             held,
-            machine: MachineLoad::default(),
-            withdrawn: Vec::new(),
-            dialect: rota_wire::Dialect::V2,
+            withdrawn,
+            dialect,
+        } = beat;
+        let mut heartbeat = self.profile.heartbeat();
+        let is_offered = |kind: &Kind| withdrawn.iter().all(|other| other.kind != *kind);
+        heartbeat.kinds.retain(|offer| is_offered(&offer.kind));
+        Heartbeat {
+            number: self.beats,
+            state,
+            seen,
+            held,
+            withdrawn,
+            dialect,
+            ..heartbeat
         }
     }
 }

@@ -4,23 +4,25 @@
 //! cannot be stored the attempt is not over: it keeps its slot and its place in the heartbeats, and
 //! tries again until it is stored or stopped.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rota_bus::{Bus, Link, StoreError, Stored};
+use rota_bus::{Bus, Link, Settlement, StoreError};
 use rota_service::chain;
-use rota_wire::dispatch::{Assignment, Ending, Failure, Input, Retry};
+use rota_wire::dispatch::{Assignment, Ending, Failure, Retry};
 use rota_wire::result::{FinalState, TaskResult};
-use rota_wire::{Micros, Span, TaskId, WorkerId};
+use rota_wire::{Kind, Micros, Span, TaskId, WorkerId};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
 use super::AttemptEnd;
+use super::fetch::input_of;
 use super::throttle::Throttle;
 use crate::attempt::control::AttemptControl;
-use crate::ended::{Ended, Exit, Verdict};
+use crate::command::processes::Processes;
+use crate::ended::{Blame, Ended, Exit, Verdict};
 use crate::handler::registry::Registry;
 use crate::handler::task::{Task, TaskParts};
 
@@ -34,7 +36,9 @@ pub(crate) struct Runner {
     bus: Bus,
     worker: WorkerId,
     registry: Registry,
+    processes: Processes,
     store_trouble: Mutex<Throttle>,
+    fetch_trouble: Mutex<Throttle>,
 }
 
 /// When an attempt ran, and how long, suspensions left out.
@@ -47,14 +51,30 @@ struct Times {
 
 impl Runner {
     /// Outputs are cut off at what the server can store, whatever a handler allows.
-    pub(crate) fn new(bus: Bus, worker: WorkerId, registry: &Registry) -> Self {
+    pub(crate) fn new(
+        bus: Bus,
+        worker: WorkerId,
+        registry: &Registry,
+        processes: Processes,
+    ) -> Self {
         let registry = registry.with_output_limit(bus.body_bytes_max());
         Self {
             bus,
             worker,
             registry,
+            processes,
             store_trouble: Mutex::default(),
+            fetch_trouble: Mutex::default(),
         }
+    }
+
+    /// Looks whether attempts of a kind can be started, and tells why not.
+    pub(super) async fn look(&self, kind: &Kind) -> Option<String> {
+        let entry = Arc::clone(self.registry.entry(kind)?);
+        // Files may lie on something slow.
+        let looking = tokio::task::spawn_blocking(move || entry.look());
+        let unfit = looking.await.ok()?;
+        (!unfit.is_empty()).then(|| unfit.join("; "))
     }
 
     /// Runs one attempt to its end, and tells how long it ran.
@@ -65,8 +85,16 @@ impl Runner {
     ) -> (Span, AttemptEnd) {
         let entry = self.registry.entry(&assignment.kind);
         let entry = entry.expect("only kinds of the registry are given a slot");
+        let input = match input_of(&assignment, &self.bus, control).await {
+            Ok(input) => input,
+            Err(end) => {
+                self.note_unfetched(&assignment.id, &end);
+                return (Span::default(), end);
+            }
+        };
         let started = Micros::now();
-        let ended = crate::attempt::run(entry, task_of(&assignment), control).await;
+        let task = task_of(&assignment, input);
+        let ended = crate::attempt::run_among(entry, task, control, &self.processes).await;
         let times = Times {
             started,
             finished: Micros::now(),
@@ -88,6 +116,10 @@ impl Runner {
     ) -> AttemptEnd {
         match ended.verdict {
             Verdict::Stopped => AttemptEnd::Stopped,
+            Verdict::NotStarted { blame, reason } => match blame {
+                Blame::Handler => AttemptEnd::Unfit { reason },
+                Blame::Machine => AttemptEnd::Returned { reason },
+            },
             Verdict::Completed(output) => {
                 let result = self.result(assignment, ended.exit, times);
                 self.store(result, output, control).await
@@ -143,7 +175,8 @@ impl Runner {
         }
     }
 
-    /// One try; nothing when there is to be another. That somebody else was first is as good.
+    /// One try; nothing when there is to be another. That somebody else was first is as good, if it was a
+    /// worker or a scheduler: what strangers have written there is replaced.
     async fn try_store(
         &self,
         result: &TaskResult,
@@ -154,13 +187,13 @@ impl Runner {
         let breaks = link.borrow_and_update().breaks;
         let stored = tokio::select! {
             biased;
-            stored = self.send_result(result, output) => stored,
+            stored = self.bus.settle_result(result, output) => stored,
             // The answer is lost with the connection that it was to come by.
             Ok(_) = link.wait_for(|link| link.breaks != breaks) => return None,
         };
         match stored {
-            Ok(_) => Some(Ending::Stored),
-            Err(StoreError::NotFirst { .. }) => {
+            Ok(Settlement::Stored) => Some(Ending::Stored),
+            Ok(Settlement::Already) => {
                 // Perhaps our own, when the answer to an earlier try was lost.
                 info!(%task, "result not stored: the task has one already");
                 Some(Ending::Stored)
@@ -173,9 +206,15 @@ impl Runner {
         }
     }
 
-    async fn send_result(&self, result: &TaskResult, output: Bytes) -> Result<Stored, StoreError> {
-        let storing = self.bus.store_result(result, output).await?;
-        storing.done().await
+    fn note_unfetched(&self, task: &TaskId, end: &AttemptEnd) {
+        let AttemptEnd::Returned { reason } = end else {
+            return;
+        };
+        let throttle = self.fetch_trouble.lock();
+        let mut throttle = throttle.unwrap_or_else(PoisonError::into_inner);
+        if let Some(times) = throttle.count(Instant::now()) {
+            warn!(%task, times, reason, "handed back without its input");
+        }
     }
 
     fn complain(&self, task: &TaskId, error: &StoreError) {
@@ -199,22 +238,15 @@ pub(super) fn span_of(ran: Duration) -> Span {
     Span::from_ms(u64::try_from(ran.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn task_of(assignment: &Assignment) -> Task {
+fn task_of(assignment: &Assignment, input: Bytes) -> Task {
     Task::new(TaskParts {
         id: assignment.id.to_string(),
         kind: assignment.kind.to_string(),
         attempt: assignment.attempt,
-        input: inline(&assignment.input),
+        input,
         time_limit: Some(assignment.timeout.duration()),
         traceparent: assignment.traceparent.clone(),
     })
-}
-
-fn inline(input: &Input) -> Bytes {
-    match input {
-        Input::Inline(bytes) => bytes.clone(),
-        Input::InStream { .. } => Bytes::new(),
-    }
 }
 
 fn log_end(assignment: &Assignment, ended: &Ended) {
@@ -230,6 +262,8 @@ fn log_end(assignment: &Assignment, ended: &Ended) {
         Verdict::Failed { retry, reason } => {
             info!(task = %id, %kind, attempt, elapsed_ms, ?retry, reason, "attempt failed");
         }
+        // What the agent makes of it is logged there.
+        Verdict::NotStarted { reason, .. } => debug!(task = %id, %kind, attempt, reason),
         Verdict::Stopped => info!(task = %id, %kind, attempt, elapsed_ms, "attempt stopped"),
     }
 }

@@ -23,21 +23,24 @@ use rota_service::{Shutdown, chain};
 use rota_wire::dispatch::{Assign, Assignment};
 use rota_wire::fleet::{Heartbeat, RollCall};
 use rota_wire::frame::{self, Frame};
-use rota_wire::{Span, Term, WorkerId};
+use rota_wire::{Kind, Span, WorkerId};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, sleep_until};
-use tracing::{debug, info, warn};
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{debug, error, info, warn};
 
 use super::running::Runner;
 use super::throttle::Throttle;
-use super::{Action, Agent, AttemptEnd, AttemptNumber, Event, Note};
+use super::{Action, Agent, AttemptEnd, AttemptNumber, Event, Leader, Note};
 use crate::attempt::control::AttemptControl;
 use crate::machine::MachineSampler;
 use crate::worker::RunError;
 
 /// Frames taken in one turn. Their tasks are bounded by the slots and the queue behind them.
 const TURN_FRAMES_MAX: usize = 64;
+
+/// How long a worker that begins waits to learn who leads.
+const FIRST_READ_LIMIT: Duration = Duration::from_secs(1);
 
 type Ended = (AttemptNumber, Span, AttemptEnd);
 
@@ -52,12 +55,15 @@ pub(crate) struct Shell {
     attempts: JoinSet<Ended>,
     controls: BTreeMap<AttemptNumber, AttemptControl>,
     /// The lease being read; one at a time.
-    asking: JoinSet<Option<Term>>,
+    asking: JoinSet<Option<Leader>>,
+    /// Kinds that are looked at; each once at a time.
+    looking: JoinSet<(Kind, Option<String>)>,
     actions: Vec<Action>,
     machine: MachineSampler,
     link: Link,
     undecodable: Throttle,
     unsent: Throttle,
+    withdrawn: BTreeMap<Kind, Throttle>,
 }
 
 /// What the shell waits for beside its attempts.
@@ -76,13 +82,20 @@ enum Woken {
     Time,
     Link(Link),
     RollCall(Option<Received>),
-    Term(Option<Term>),
+    Leader(Option<Leader>),
+    Looked(Result<(Kind, Option<String>), JoinError>),
     Ended(Result<Ended, JoinError>),
     Assign(Option<Received>),
 }
 
 impl Shell {
-    pub(crate) fn new(bus: Bus, worker: WorkerId, agent: Agent, runner: Runner) -> Self {
+    pub(crate) fn new(
+        bus: Bus,
+        worker: WorkerId,
+        agent: Agent,
+        runner: Runner,
+        machine: MachineSampler,
+    ) -> Self {
         Self {
             bus,
             worker,
@@ -92,17 +105,23 @@ impl Shell {
             attempts: JoinSet::new(),
             controls: BTreeMap::new(),
             asking: JoinSet::new(),
+            looking: JoinSet::new(),
             actions: Vec::new(),
-            machine: MachineSampler::new(),
+            machine,
             link: Link::default(),
             undecodable: Throttle::default(),
             unsent: Throttle::default(),
+            withdrawn: BTreeMap::new(),
         }
     }
 
     /// Works until it is told to stop, and all is said.
     pub(crate) async fn run(mut self, mut inputs: Inputs) -> Result<(), RunError> {
         self.link = *inputs.link.borrow();
+        // So that the first heartbeat is in the leader's own dialect. Without a leader it is in the first.
+        let reading = timeout(FIRST_READ_LIMIT, read_leader(self.bus.clone()));
+        let leader = reading.await.ok().flatten();
+        self.tell(Event::LeaderRead(leader));
         let mut drain = Drain::NotYet;
         loop {
             self.agent.end_turn(self.began.elapsed(), &mut self.actions);
@@ -128,7 +147,8 @@ impl Shell {
             () = sleep_until(self.began + deadline) => Woken::Time,
             Ok(()) = inputs.link.changed() => Woken::Link(*inputs.link.borrow_and_update()),
             frame = inputs.roll_calls.next() => Woken::RollCall(frame),
-            Some(term) = self.asking.join_next() => Woken::Term(term.unwrap_or_default()),
+            Some(leader) = self.asking.join_next() => Woken::Leader(leader.unwrap_or_default()),
+            Some(looked) = self.looking.join_next() => Woken::Looked(looked),
             Some(ended) = self.attempts.join_next() => Woken::Ended(ended),
             frame = inputs.assigns.next() => Woken::Assign(frame),
         }
@@ -145,7 +165,11 @@ impl Shell {
             Woken::RollCall(frame) => {
                 self.read::<RollCall>(&frame.ok_or(RunError::Closed)?, Event::RollCalled);
             }
-            Woken::Term(term) => self.tell(Event::TermRead(term)),
+            Woken::Leader(leader) => self.tell(Event::LeaderRead(leader)),
+            Woken::Looked(looked) => {
+                let (kind, unfit) = looked.map_err(RunError::AttemptLost)?;
+                self.tell(Event::Looked { kind, unfit });
+            }
             Woken::Ended(ended) => self.handle_ended(ended)?,
             Woken::Assign(frame) => {
                 self.read::<Assign>(&frame.ok_or(RunError::Closed)?, Event::Assigned);
@@ -214,15 +238,22 @@ impl Shell {
                 Action::Stop(attempt) => self.steer(attempt, AttemptControl::stop),
                 Action::Suspend(attempt) => self.steer(attempt, AttemptControl::suspend),
                 Action::Resume(attempt) => self.steer(attempt, AttemptControl::resume),
-                Action::AskTerm => {
-                    self.asking.spawn(read_term(self.bus.clone()));
+                Action::AskLeader => {
+                    self.asking.spawn(read_leader(self.bus.clone()));
+                }
+                Action::Look(kind) => {
+                    let runner = Arc::clone(&self.runner);
+                    self.looking.spawn(async move {
+                        let unfit = runner.look(&kind).await;
+                        (kind, unfit)
+                    });
                 }
                 Action::Beat(heartbeat) => self.beat(heartbeat).await,
                 Action::Report(report) => {
                     let subject = self.bus.subjects().report(&self.worker);
                     self.send(Message::frame(subject, &report)).await;
                 }
-                Action::Note(note) => log(&note),
+                Action::Note(note) => self.note(&note),
                 Action::Leave => {
                     self.leave().await;
                     flow = ControlFlow::Break(());
@@ -254,8 +285,7 @@ impl Shell {
     async fn beat(&mut self, mut heartbeat: Heartbeat) {
         heartbeat.machine = self.machine.sample();
         let subject = self.bus.subjects().heartbeat(&self.worker);
-        // Leaders of the first release read no other.
-        let frame = heartbeat.encode_in(rota_wire::Dialect::V1);
+        let frame = heartbeat.encode_in(heartbeat.dialect);
         self.send(Message::new(subject, frame)).await;
     }
 
@@ -267,6 +297,18 @@ impl Shell {
             && let Some(times) = self.unsent.count(Instant::now())
         {
             warn!(times, error = %chain(&error), "message not sent");
+        }
+    }
+
+    /// A person must see that a kind cannot be started, once; not each time that it is tried again.
+    fn note(&mut self, note: &Note) {
+        if let Note::Withdrawn { kind, reason } = note
+            && let throttle = self.withdrawn.entry(kind.clone()).or_default()
+            && let Some(times) = throttle.count(Instant::now())
+        {
+            error!(%kind, reason, times, "this kind cannot be started here, not offering it");
+        } else {
+            log(note);
         }
     }
 
@@ -286,10 +328,16 @@ enum Drain {
     Begun,
 }
 
-/// The term that leads, if it can be read.
-async fn read_term(bus: Bus) -> Option<Term> {
+/// Who leads, if it can be read.
+async fn read_leader(bus: Bus) -> Option<Leader> {
     match bus.lease_holder(LeaseName::Scheduler).await {
-        Ok(holder) => holder?.term,
+        Ok(holder) => {
+            let holder = holder?;
+            Some(Leader {
+                term: holder.term?,
+                dialect: holder.dialect,
+            })
+        }
         Err(error) => {
             warn!(error = %chain(&error), "who leads is not known, following the former leader");
             None
@@ -311,6 +359,10 @@ fn log(note: &Note) {
         }
         Note::AlreadyHeld(task) => debug!(%task, "assigned again, kept as it is"),
         Note::HandedBack { task, reason } => info!(%task, reason, "handed back"),
+        Note::Withdrawn { kind, reason } => {
+            debug!(%kind, reason, "this kind cannot be started here, not offering it");
+        }
+        Note::Offered(kind) => info!(%kind, "offering this kind again"),
         Note::Shed(task) => warn!(%task, "not taken: too many outcomes are not settled"),
         Note::Suspended(task) => debug!(%task, "suspended"),
         Note::Resumed(task) => debug!(%task, "resumed"),

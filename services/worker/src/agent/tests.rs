@@ -1,18 +1,21 @@
 //! The rules of delivery on the worker's side, one by one.
 
 mod properties;
+mod room;
 mod standstill;
+mod withdrawing;
 
 use bytes::Bytes;
-use rota_wire::dispatch::{Failure, Retry};
-use rota_wire::fleet::{Heartbeat, Held, KindCapacity, RollCall, Stage, WorkerState};
-use rota_wire::{Delivery, Label, Micros, Resources, Term, WorkerId};
+use rota_wire::dispatch::{Failure, Input, Retry};
+use rota_wire::fleet::{Heartbeat, Held, HeldTask, KindCapacity, RollCall, Stage, WorkerState};
+use rota_wire::{Delivery, Dialect, Label, Micros, Priority, Resources, Term, WorkerId};
 
 use super::leaving::SETTLE_WAIT;
 use super::*;
 
 const GRACE: Duration = Duration::from_secs(10);
 const STOP_WAIT: Duration = Duration::from_secs(8);
+const PAYLOAD_MAX: usize = 1024 * 1024;
 const INTERVAL: Duration = Duration::from_millis(500);
 /// What each attempt says that it ran.
 const RAN: Span = Span::from_ms(1_234);
@@ -43,12 +46,14 @@ impl Bench {
             labels: vec![label("gpu")],
         };
         let mut bench = Self {
-            agent: Agent::new(profile, STOP_WAIT),
+            agent: Agent::new(profile, STOP_WAIT, PAYLOAD_MAX),
             now: Duration::ZERO,
             frames: 0,
             leads: Term(1),
             said: Vec::new(),
         };
+        // Read once before anything else, as the shell does.
+        bench.tell(Event::LeaderRead(Some(leader(Term(1)))));
         bench.end_turn();
         bench.said.clear();
         bench
@@ -56,9 +61,10 @@ impl Bench {
 
     fn tell(&mut self, event: Event) {
         self.agent.handle_event(self.now, event, &mut self.said);
-        if let Some(asked) = self.said.iter().position(|said| *said == Action::AskTerm) {
+        if let Some(asked) = self.said.iter().position(|said| *said == Action::AskLeader) {
             self.said.remove(asked);
-            self.tell(Event::TermRead(Some(self.leads)));
+            let leader = leader(self.leads);
+            self.tell(Event::LeaderRead(Some(leader)));
         }
     }
 
@@ -172,6 +178,23 @@ impl Bench {
     }
 }
 
+/// The name of a task of kind `a` as heartbeats tell it.
+fn name(seq: u64, priority: Priority, attempt: u32) -> HeldTask {
+    HeldTask {
+        id: TaskId::from_sequence(seq),
+        lane: Lane {
+            kind: Kind::parse("a").expect("good"),
+            priority,
+        },
+        attempt,
+    }
+}
+
+fn leader(term: Term) -> Leader {
+    let dialect = Dialect::V2;
+    Leader { term, dialect }
+}
+
 fn worker() -> WorkerId {
     WorkerId::parse("w-1").expect("good")
 }
@@ -217,7 +240,8 @@ fn assignment(kind: &str, holding: Holding) -> Assignment {
         estimate: None,
         submitted: Micros(1),
         traceparent: None,
-        input: Bytes::from_static(b"input"),
+        priority: Some(Priority::default()),
+        input: Input::Inline(Bytes::from_static(b"input")),
     }
 }
 
@@ -398,15 +422,15 @@ fn frames_wait_in_order_while_the_lease_is_read_and_the_former_leader_is_followe
     let Bench { agent, said, .. } = &mut bench;
     agent.handle_event(now, frame(1, 2), said);
     agent.handle_event(now, frame(2, 3), said);
-    assert_eq!(*said, [Action::AskTerm], "one question for both");
-    agent.handle_event(now, Event::TermRead(None), said);
+    assert_eq!(*said, [Action::AskLeader], "one question for both");
+    agent.handle_event(now, Event::LeaderRead(None), said);
     assert_eq!(bench.started(), [] as [u64; 0]);
     bench.assign([4]);
     assert_eq!(bench.started(), [4]);
     let Bench { agent, said, .. } = &mut bench;
     agent.handle_event(now, frame(3, 5), said);
     agent.handle_event(now, frame(4, 6), said);
-    agent.handle_event(now, Event::TermRead(Some(Term(7))), said);
+    agent.handle_event(now, Event::LeaderRead(Some(leader(Term(7)))), said);
     assert_eq!(bench.started(), [5, 6]);
 }
 
@@ -431,7 +455,7 @@ fn a_heartbeat_comes_at_each_interval_counts_up_and_tells_the_newest_frame() {
             holding: held,
             stage,
             ran: Span::from_ms(500),
-            task: None,
+            task: Some(name(1, Priority::default(), 1)),
         }]
     );
     assert_eq!(
@@ -681,8 +705,9 @@ fn what_finds_no_room_in_the_queue_is_handed_back() {
 #[test]
 fn so_much_that_no_heartbeat_could_list_it_is_not_taken() {
     let mut bench = Bench::new(1);
-    bench.assign(1..=HELD_MAX as u64 + 3);
-    assert_eq!(bench.held().len(), HELD_MAX);
+    let held_max = bench.agent.held_max();
+    bench.assign(1..=held_max as u64 + 3);
+    assert_eq!(bench.held().len(), held_max);
     let shed = bench.said();
     let shed = shed
         .iter()

@@ -8,14 +8,14 @@ use tokio::time::Instant;
 const PAUSE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
-pub(super) struct Throttle {
+pub(crate) struct Throttle {
     spoke: Option<Instant>,
     silent: u64,
 }
 
 impl Throttle {
     /// Counts one occasion. When it is time to speak again: how many there were since the last time.
-    pub(super) fn count(&mut self, now: Instant) -> Option<u64> {
+    pub(crate) fn count(&mut self, now: Instant) -> Option<u64> {
         self.silent += 1;
         if self.spoke.is_some_and(|spoke| now < spoke + PAUSE) {
             return None;

@@ -14,12 +14,15 @@ use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::signal::unix::{self, SignalKind, signal};
 use tracing::debug;
 
+use super::processes::Processes;
+
 pub(super) struct Group {
     leader: Child,
     id: Pid,
     /// Tells that some child of the worker has changed, perhaps this one.
     children: unix::Signal,
     reaped: bool,
+    processes: Processes,
 }
 
 /// Our ends of the leader's pipes.
@@ -31,7 +34,10 @@ pub(super) struct ChildPipes {
 
 impl Group {
     /// Starts the command as the leader of a group of its own. All three pipes must be set up.
-    pub(super) fn spawn(command: &mut Command) -> io::Result<(Self, ChildPipes)> {
+    pub(super) fn spawn(
+        command: &mut Command,
+        processes: &Processes,
+    ) -> io::Result<(Self, ChildPipes)> {
         // Before the leader is there, so that its end cannot be missed.
         let children = signal(SignalKind::child())?;
         let mut leader = command.process_group(0).spawn()?;
@@ -44,12 +50,14 @@ impl Group {
             .id()
             .and_then(|id| Pid::from_raw(id.try_into().ok()?));
         let id = id.expect("a child that was not waited for has an id");
+        processes.enter(id);
         Ok((
             Self {
                 leader,
                 id,
                 children,
                 reaped: false,
+                processes: processes.clone(),
             },
             pipes,
         ))
@@ -72,6 +80,7 @@ impl Group {
         if ended.is_ok() {
             self.signal(Signal::KILL);
         }
+        self.processes.strike(self.id);
         let status = self.leader.wait().await;
         self.reaped = true;
         ended.and(status)
@@ -96,5 +105,6 @@ impl Drop for Group {
     fn drop(&mut self) {
         // The runtime reaps a child that nobody waits for.
         self.signal(Signal::KILL);
+        self.processes.strike(self.id);
     }
 }

@@ -1,6 +1,7 @@
 //! What an attempt of a command does, with real processes.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -146,25 +147,78 @@ async fn death_by_a_signal_is_a_failed_attempt() {
 }
 
 #[tokio::test]
-async fn a_program_that_is_not_there_is_a_failed_attempt_with_its_name() {
+async fn a_program_that_is_not_there_is_no_attempt_and_its_handlers_fault() {
     let program = "no-such-program".to_owned();
     let entry = Entry::command(CommandHandler {
         program,
         ..CommandHandler::default()
     });
     let ended = run_to_end(&entry, "").await;
-    let Verdict::Failed {
-        retry: Retry::Later,
+    let Verdict::NotStarted {
+        blame: Blame::Handler,
         reason,
     } = ended.verdict
     else {
-        panic!("it must fail");
+        panic!("it cannot start");
     };
     assert!(
         reason.starts_with("could not start \"no-such-program\": "),
         "{reason}"
     );
     assert_eq!(ended.exit, None);
+}
+
+fn script_in(dir: &TempDir, text: &str) -> (Entry, std::path::PathBuf) {
+    let file = dir.path().join("script");
+    fs::write(&file, text).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    let program = file.display().to_string();
+    let entry = Entry::command(CommandHandler {
+        program,
+        ..CommandHandler::default()
+    });
+    (entry, file)
+}
+
+#[tokio::test]
+async fn a_program_that_is_just_being_written_is_started_a_moment_later() {
+    let dir = TempDir::new().unwrap();
+    let (entry, file) = script_in(&dir, "#!/bin/sh\necho new\n");
+    let writing = fs::OpenOptions::new().append(true).open(file).unwrap();
+    let (ended, ()) = tokio::join!(run_to_end(&entry, ""), async {
+        sleep(SHORT).await;
+        drop(writing);
+    });
+    assert_eq!(ended.verdict, Verdict::Completed("new\n".into()));
+}
+
+#[tokio::test]
+async fn what_the_machine_cannot_start_for_long_is_no_fault_of_the_handler() {
+    let dir = TempDir::new().unwrap();
+    let (entry, file) = script_in(&dir, "#!/bin/sh\n");
+    let _writing = fs::OpenOptions::new().append(true).open(file).unwrap();
+    let ended = run_to_end(&entry, "").await;
+    let machine = matches!(
+        ended.verdict,
+        Verdict::NotStarted {
+            blame: Blame::Machine,
+            ..
+        }
+    );
+    assert!(machine, "{ended:?}");
+}
+
+#[tokio::test]
+async fn no_submission_can_keep_a_command_from_being_started() {
+    for trace in ["a\0b".to_owned(), "x".repeat(300_000)] {
+        let parts = TaskParts {
+            traceparent: Some(trace),
+            ..TaskParts::default()
+        };
+        let control = AttemptControl::new();
+        let ended = run(&sh("echo ${TRACEPARENT-none}"), Task::new(parts), &control).await;
+        assert_eq!(ended.verdict, Verdict::Completed("none\n".into()));
+    }
 }
 
 #[tokio::test]

@@ -6,16 +6,75 @@ use std::time::Duration;
 use super::*;
 use crate::handler::registry::HandlerKind;
 
-fn read(text: &str) -> Result<Registry, ConfigError> {
+fn read_file(text: &str) -> Result<Registry, ConfigError> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(text.as_bytes()).unwrap();
     load(file.path())
 }
 
+/// Without a look at what is on this machine.
+fn read(text: &str) -> Result<Registry, Vec<String>> {
+    let (registry, faults) = registry(text.parse().unwrap(), Path::new("/etc/rota"));
+    if faults.is_empty() {
+        Ok(registry)
+    } else {
+        Err(faults.iter().map(Fault::to_string).collect())
+    }
+}
+
 fn faults(text: &str) -> Vec<String> {
-    match read(text) {
-        Err(ConfigError::Faults { faults, .. }) => faults.iter().map(Fault::to_string).collect(),
-        other => panic!("faults were expected, not {other:?}"),
+    read(text).expect_err("faults were expected")
+}
+
+fn command(text: &str) -> CommandHandler {
+    let registry = read(text).unwrap();
+    let entry = registry.get("a").unwrap();
+    match &entry.handler {
+        HandlerKind::Command(command) => command.clone(),
+        HandlerKind::Function(_) => panic!("a command"),
+    }
+}
+
+#[test]
+fn paths_count_from_the_folder_of_the_file() {
+    for (said, meant) in [
+        ("convert", "convert"),
+        ("./convert", "/etc/rota/./convert"),
+        ("bin/convert", "/etc/rota/bin/convert"),
+        ("/opt/convert", "/opt/convert"),
+    ] {
+        let read = command(&format!("[handlers.a]\ncommand = ['{said}', 'in/put']"));
+        assert_eq!((&*read.program, read.working_dir), (meant, None));
+        assert_eq!(
+            read.args,
+            ["in/put"],
+            "what the program makes of it is its own"
+        );
+    }
+    let text = "[handlers.a]\ncommand = ['true']\nworking_dir = 'photos'";
+    let photos = Path::new("/etc/rota/photos");
+    assert_eq!(command(text).working_dir.as_deref(), Some(photos));
+}
+
+#[test]
+fn what_cannot_be_started_is_a_fault_along_with_all_others() {
+    let error = read_file(
+        "[handlers.a]\ncommand = ['no-such-program']\n\
+         [handlers.b]\ncommand = ['./no/such/program']\nworking_dir = 'no/such/folder'\n\
+         [handlers.c]\ncommand = ['true']\ntimeout = 'soon'\n\
+         [handlers.d]\ncommand = []\n",
+    );
+    let told = error.unwrap_err().to_string();
+    for part in [
+        "has 5 fault(s)",
+        "handlers.a.command = \"no-such-program\": is not found in PATH (",
+        "/no/such/program\": is not there",
+        "handlers.b.working_dir = \"",
+        "/no/such/folder\": is not there",
+        "handlers.c.timeout",
+        "handlers.d.command",
+    ] {
+        assert!(told.contains(part), "{part} is missing: {told}");
     }
 }
 
@@ -120,7 +179,10 @@ fn sizes_out_of_bounds_are_refused() {
 
 #[test]
 fn broken_toml_and_a_missing_file_are_told_apart() {
-    assert!(matches!(read("[handlers"), Err(ConfigError::Syntax { .. })));
+    assert!(matches!(
+        read_file("[handlers"),
+        Err(ConfigError::Syntax { .. })
+    ));
     assert!(matches!(
         load("no/such/file.toml"),
         Err(ConfigError::Read { .. })
@@ -129,7 +191,7 @@ fn broken_toml_and_a_missing_file_are_told_apart() {
 
 #[test]
 fn the_error_names_the_file_and_lists_the_faults() {
-    let error = read("a = 1\nb = 2").unwrap_err().to_string();
+    let error = read_file("a = 1\nb = 2").unwrap_err().to_string();
     assert!(
         error.starts_with("handlers file ") && error.contains("has 2 fault(s)"),
         "{error}"

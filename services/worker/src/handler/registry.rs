@@ -12,6 +12,7 @@ use rota_wire::Kind;
 
 use super::Handler;
 use crate::command::CommandHandler;
+use crate::command::look::Unfit;
 use crate::ended::Verdict;
 
 /// The longest output if nothing else is said. A result travels in one NATS message, whose bound
@@ -152,6 +153,14 @@ impl Entry {
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.limits.timeout = Some(timeout);
         self
+    }
+
+    /// Why its attempts cannot be started; nothing if they seem to.
+    pub(crate) fn look(&self) -> Vec<String> {
+        match &self.handler {
+            HandlerKind::Command(command) => command.look().iter().map(Unfit::to_string).collect(),
+            HandlerKind::Function(_) => Vec::new(),
+        }
     }
 
     fn new(handler: HandlerKind) -> Self {

@@ -32,6 +32,7 @@ pub struct WorkerBuilder {
     memory: Option<String>,
     labels: Vec<String>,
     registry: Registry,
+    guarded: bool,
     log: Option<LogOptions>,
     fault: Option<BuildError>,
 }
@@ -50,6 +51,7 @@ impl WorkerBuilder {
             memory: None,
             labels: Vec::new(),
             registry: Registry::new(),
+            guarded: true,
             log: None,
             fault: None,
         }
@@ -154,6 +156,13 @@ impl WorkerBuilder {
         self
     }
 
+    /// Starts no guardian for the worker. It has one otherwise if the program's `main` begins with
+    /// [`Worker::from_args`] or [`guardian_entry`](crate::guardian_entry).
+    pub fn without_guardian(mut self) -> Self {
+        self.guarded = false;
+        self
+    }
+
     /// Handles a kind with a Rust function.
     pub fn handler(self, kind: &str, handler: impl Handler) -> Self {
         self.entry(kind, Entry::function(handler))
@@ -192,6 +201,10 @@ impl WorkerBuilder {
         if self.registry.is_empty() {
             return Err(BuildError::NoKinds);
         }
+        let unfit = unfit(&self.registry);
+        if !unfit.is_empty() {
+            return Err(BuildError::CannotStart(unfit));
+        }
         let (kinds, labels) = (self.registry.iter().count(), self.labels.len());
         if kinds > KINDS_MAX {
             return Err(BuildError::Kinds(kinds));
@@ -217,6 +230,7 @@ impl WorkerBuilder {
                 .collect::<Result<_, _>>()
                 .map_err(BuildError::Label)?,
             registry: self.registry,
+            guarded: self.guarded,
             log: self.log,
         })
     }
@@ -248,6 +262,15 @@ impl WorkerBuilder {
 pub(super) fn cores() -> u32 {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     u32::try_from(cores).map_or(SLOTS_MAX, |cores| cores.min(SLOTS_MAX))
+}
+
+/// Each kind that cannot be started, and why.
+fn unfit(registry: &Registry) -> Vec<String> {
+    let told = registry.iter().flat_map(|(kind, entry)| {
+        let unfit = entry.look().into_iter();
+        unfit.map(move |why| format!("kind {kind}: {why}"))
+    });
+    told.collect()
 }
 
 /// What was said, and for the rest what the machine has.

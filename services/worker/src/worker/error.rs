@@ -34,6 +34,9 @@ pub enum BuildError {
     /// The handlers file is not taken.
     #[error(transparent)]
     Handlers(#[from] ConfigError),
+    /// Commands that were given in Rust cannot be started.
+    #[error("{} command(s) cannot be started{}", .0.len(), listed(.0))]
+    CannotStart(Vec<String>),
     /// The name is against the rule.
     #[error(transparent)]
     Name(#[from] InvalidName),
@@ -63,6 +66,10 @@ pub enum BuildError {
     Replicas(usize),
 }
 
+fn listed(faults: &[String]) -> String {
+    faults.iter().map(|fault| format!("\n  {fault}")).collect()
+}
+
 /// Why a worker does not work any more.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -72,6 +79,20 @@ pub enum RunError {
     /// It cannot hear the scheduler.
     #[error("cannot subscribe")]
     Subscribe(#[from] SendError),
+    /// A heartbeat could not name all that it holds.
+    #[error(
+        "{slots} slots: with messages of {payload_max} bytes, the server's max_payload, a heartbeat has \
+         room for what at most {slots_max} slots hold; give this worker fewer slots, kinds or labels, or \
+         raise max_payload"
+    )]
+    Payload {
+        /// How many it was to have.
+        slots: u32,
+        /// How many there is room for.
+        slots_max: usize,
+        /// The server's limit.
+        payload_max: usize,
+    },
     /// The operating system refuses signal handlers.
     #[error("cannot install the signal handlers")]
     Signals(#[source] io::Error),

@@ -8,6 +8,7 @@ use super::builder::cores;
 use rota_wire::{Cpu, Memory};
 
 use super::*;
+use crate::command::CommandHandler;
 use crate::handler::failure::Failure;
 use crate::handler::registry::Entry;
 use crate::handler::task::Task;
@@ -47,6 +48,15 @@ fn a_worker_without_kinds_is_refused_and_told_what_to_do() {
 
 #[test]
 fn what_is_against_a_rule_is_refused_with_the_rule() {
+    let gone = Entry::command(CommandHandler {
+        program: "no-such-program".to_owned(),
+        ..CommandHandler::default()
+    });
+    let stray = Entry::command(CommandHandler {
+        program: "true".to_owned(),
+        working_dir: Some("/no/such/folder".into()),
+        ..CommandHandler::default()
+    });
     for (builder, rule) in [
         (builder().name("a b"), "1 to 57 of"),
         (builder().slots(0), "1 to 4096"),
@@ -76,6 +86,10 @@ fn what_is_against_a_rule_is_refused_with_the_rule() {
         (
             builder().handler("nothing", nothing),
             "already has a handler",
+        ),
+        (
+            builder().entry("gone", gone).entry("stray", stray),
+            "2 command(s) cannot be started\n  kind gone: program \"no-such-program\"",
         ),
         (builder().handler("No Kind", nothing), "a-z 0-9 _ -"),
         (builder().handlers_file("no/such/file"), "could not read"),

@@ -1,6 +1,7 @@
 //! The `rota-worker` binary as a process: signals, commands, exit codes.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -137,7 +138,7 @@ async fn a_suspended_command_gives_its_slot_away_burns_no_time_limit_and_ends_wh
 
     let suspended = |beat: &Heartbeat| {
         let held = beat.held.iter().find(|held| held.holding == holding(1, 1));
-        held.filter(|held| held.stage == Stage::Suspended).copied()
+        held.filter(|held| held.stage == Stage::Suspended).cloned()
     };
     let first = scheduler
         .wait_for_beat(|beat| suspended(beat).is_some())
@@ -164,6 +165,50 @@ async fn a_suspended_command_gives_its_slot_away_burns_no_time_limit_and_ends_wh
     );
     let lines: String = (1..=20).map(|line| format!("{line}\n")).collect();
     assert_eq!(stored.body, lines);
+    child.start_kill()?;
+    Ok(())
+}
+
+/// The program is there when the worker starts, and vanishes later, as in a bad deployment.
+#[tokio::test]
+async fn a_program_that_vanishes_costs_no_attempt_and_is_not_offered_until_it_is_back() -> Result<()>
+{
+    let folder = tempfile::tempdir()?;
+    let (handlers, tool) = (
+        folder.path().join("handlers.toml"),
+        folder.path().join("tool"),
+    );
+    let deploy = || -> Result<()> {
+        fs::write(&tool, "#!/bin/sh\necho done\n")?;
+        Ok(fs::set_permissions(
+            &tool,
+            fs::Permissions::from_mode(0o755),
+        )?)
+    };
+    fs::write(&handlers, "[handlers.tool]\ncommand = ['./tool']\n")?;
+    deploy()?;
+    let server = NatsServer::start(ServerOptions::default()).await?;
+    let mut scheduler = Scheduler::start(&server).await?;
+    let handlers = handlers.to_str().context("a path in UTF-8")?;
+    // So rarely that a change of what is offered is told at once, or too late for this test.
+    let flags = ["--builtin", "--slots", "2", "--heartbeat", "10s"];
+    let mut child = worker(&server, &[&flags[..], &["--handlers", handlers]].concat())?;
+    let offers = |beat: &Heartbeat| beat.kinds.iter().any(|offer| offer.kind.as_str() == "tool");
+    assert!(offers(&scheduler.meet_worker().await?));
+
+    fs::remove_file(&tool)?;
+    let tasks = (1..=4).map(|seq| task("tool", seq, ""));
+    scheduler.assign(1, tasks.collect()).await?;
+    let beat = scheduler.wait_for_beat(|beat| !offers(beat)).await?;
+    assert_eq!(beat.kinds.len(), 5, "the built-in ones are offered on");
+    for seq in 1..=4 {
+        let ending = scheduler.outcome_of(seq).await?.ending;
+        assert!(matches!(ending, Ending::Returned { .. }), "{ending:?}");
+    }
+    deploy()?;
+    scheduler.wait_for_beat(offers).await?;
+    scheduler.assign(1, vec![task("tool", 5, "")]).await?;
+    assert_eq!(scheduler.outcome_of(5).await?.ending, Ending::Stored);
     child.start_kill()?;
     Ok(())
 }
@@ -267,14 +312,20 @@ fn all_faults_of_a_handlers_file_are_told_at_once() -> Result<()> {
     let file = tempfile::NamedTempFile::new()?;
     fs::write(
         file.path(),
-        "[handlers.a]\ncommand = []\n[handlers.b]\ncommand = [\"b\"]\ntimeout = \"soon\"\n",
+        "[handlers.a]\ncommand = []\n[handlers.b]\ncommand = [\"no-such-program\"]\n\
+         timeout = \"soon\"\nworking_dir = \"no/such/folder\"\n",
     )?;
     let output = refused(&[
         "--handlers",
         file.path().to_str().context("a path in UTF-8")?,
     ])?;
     let told = String::from_utf8_lossy(&output.stdout);
-    for key in ["handlers.a.command", "handlers.b.timeout"] {
+    for key in [
+        "handlers.a.command",
+        "handlers.b.timeout",
+        "handlers.b.command",
+        "handlers.b.working_dir",
+    ] {
         assert!(told.contains(key), "{key} is missing: {output:?}");
     }
     Ok(())

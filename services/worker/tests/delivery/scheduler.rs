@@ -7,10 +7,10 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use rota_bus::{Bus, BusOptions, Lease, LeaseName, Message, Prefix, Received, Subscription};
 use rota_local::NatsServer;
-use rota_wire::dispatch::{Assign, Assignment, Outcome, Report};
+use rota_wire::dispatch::{Assign, Assignment, Input, Outcome, Report};
 use rota_wire::fleet::{FrameMark, Heartbeat, RollCall, Stage, WorkerState};
 use rota_wire::frame::{Frame, decode};
-use rota_wire::{Delivery, Holding, Kind, Micros, Span, TaskId, Term, WorkerId};
+use rota_wire::{Delivery, Holding, Kind, Micros, Priority, Span, TaskId, Term, WorkerId};
 use tokio::time::timeout;
 
 /// Longer than anything takes; whoever waits so long has failed.
@@ -36,6 +36,7 @@ impl Scheduler {
             credentials: None,
             name: "scheduler of a test".to_owned(),
             prefix: Prefix::default(),
+            inbox_prefix: None,
         };
         let bus = Bus::connect(options).await?;
         let reports = bus.subscribe(&bus.subjects().reports()).await?;
@@ -250,7 +251,8 @@ pub(crate) fn task(kind: &str, seq: u64, input: &'static str) -> Assignment {
         estimate: Some(Span::from_secs(2)),
         submitted: Micros(1_795_420_800_000_000),
         traceparent: None,
-        input: Bytes::from_static(input.as_bytes()),
+        priority: Some(Priority::default()),
+        input: Input::Inline(Bytes::from_static(input.as_bytes())),
     }
 }
 

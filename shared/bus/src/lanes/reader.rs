@@ -1,36 +1,51 @@
 //! Reads all lanes of one leader through one subscription.
 //!
-//! A pull asks for so many messages and lives ten seconds at most. The reader keeps count of what is
-//! still owed, so that its owner knows exactly how much may yet arrive:
-//!
 //! ```text
-//! pull(lane, n) ──► n owed ──► Delivered: one less
-//!                         └──► PullEnded { unused }: the server or the clock ended it
+//! pull(lane, n) ──► wanted ──budget──► pull at the server ──► Delivered
+//!                                        └──► PullEnded: nothing was left, or it was cut off
 //! ```
 //!
-//! What must hold: every message asked for is either delivered or told to be unused.
+//! The owner says what it wants; when the server is asked, and for how many bytes at a time, is the reader's to
+//! know. Lanes with large inputs are read without them, if whoever runs the tasks can fetch them.
+//!
+//! What must hold: every message asked for is either delivered or told to be unused. Only the server's word
+//! that there is nothing is told as [`PullEnd::Nothing`].
 
-use std::collections::{BTreeMap, VecDeque};
-use std::fmt::Write as _;
+mod asking;
+mod statuses;
+mod switching;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
-use async_nats::{Message as ClientMessage, Subscriber};
-use futures_util::StreamExt;
-use rota_wire::{Delivery, Lane};
-use tokio::time::Instant;
+use async_nats::Message as ClientMessage;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use rota_wire::{Input, Lane};
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
-use super::{AckHandle, Delivered, consumer_name};
-use crate::connect::{Bus, NETWORK_LIMIT, SendError, arrived};
+use self::switching::ErrandEnd;
+use super::budget::{Budget, Pace};
+use super::consumers::consumer_name;
+use super::messages::{AckSubject, NAK, parse_ack};
+use super::pulls::PullBook;
+use super::sizes::Mean;
+use super::{AckHandle, Delivered, LaneInputs, Opened};
+use crate::client::Subscriber;
+use crate::connect::Bus;
+use crate::lease::LeaseValidity;
+use crate::send::{SendError, arrived};
 use crate::streams::StreamName;
-use crate::subjects::Subject;
 
-/// How long the server keeps a pull. A leader that died leaves no longer-lived ones behind.
-pub const PULL_LIFETIME: Duration = Duration::from_secs(10);
-/// A pull whose end was never heard of is written off so long after its lifetime.
-const PULL_GRACE: Duration = Duration::from_secs(2);
-/// The most bytes that one pull may bring, unless the server takes larger messages.
-const PULL_BYTES: usize = 16 * 1024 * 1024;
+/// How long the server keeps a pull. A leader that died leaves no longer-lived ones behind, and one that a
+/// server took with it is not missed for longer.
+pub const PULL_LIFETIME: Duration = Duration::from_secs(5);
+/// What a message is beside its headers and body: subjects.
+const SUBJECTS_BYTES_MAX: usize = 1024;
+/// The size of a message's body, when the body stays in the stream.
+const MESSAGE_SIZE: &str = "Nats-Msg-Size";
 
 /// What the reader tells.
 #[derive(Debug)]
@@ -43,12 +58,33 @@ pub enum LaneEvent {
         lane: Lane,
         /// How many.
         unused: u32,
+        /// Why.
+        end: PullEnd,
     },
-    /// The lane's consumer is gone; it must be opened again.
+    /// The lane must be opened again: its consumer is gone, or another server answers for it, and what was on
+    /// its way there and from there may be lost.
     Gone {
         /// Which lane.
         lane: Lane,
     },
+}
+
+/// Why messages that were asked for are not coming.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PullEnd {
+    /// There was nothing left in the lane.
+    Nothing,
+    /// The server cannot serve the lane now, or was not heard of: there may be more.
+    Cut,
+}
+
+/// Whether inputs may be left in the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InputPolicy {
+    /// They come with their messages: somebody who runs tasks cannot fetch them.
+    WithMessages,
+    /// Large ones may be left.
+    MayBeLeft,
 }
 
 /// Reads all lanes of one leader.
@@ -56,21 +92,45 @@ pub struct LaneReader {
     bus: Bus,
     inbox: String,
     messages: Subscriber,
-    lanes: BTreeMap<Lane, OpenLane>,
-    by_index: Vec<Lane>,
+    elections: Subscriber,
+    lanes: BTreeMap<Lane, usize>,
+    by_subject: HashMap<String, usize>,
+    open: BTreeMap<usize, OpenLane>,
+    next_index: usize,
     next_pull: u64,
+    budget: Budget,
+    /// The largest message that the server takes, subjects included.
+    message_max: usize,
+    policy: InputPolicy,
+    validity: Option<LeaseValidity>,
+    errands: FuturesUnordered<BoxFuture<'static, ErrandEnd>>,
+    told: VecDeque<LaneEvent>,
+    /// Whether a lane found no bytes left since none waits.
+    short: bool,
+    /// When the first of the lanes that rest may be asked again.
+    rested: Option<Instant>,
 }
 
 struct OpenLane {
-    index: usize,
+    lane: Lane,
     request_subject: String,
-    pulls: VecDeque<Pull>,
-}
-
-struct Pull {
-    number: u64,
-    owed: u32,
-    ends: Instant,
+    subject: String,
+    pulls: PullBook,
+    pace: Pace,
+    inputs: LaneInputs,
+    /// Of what comes over the connection.
+    messages: Mean,
+    /// Of what tasks are given.
+    input_sizes: Mean,
+    /// A grant below this has brought nothing.
+    least: usize,
+    /// Whether it stands in the budget's queue.
+    queued: bool,
+    /// It is not asked before: it is being changed, or the server was not in order.
+    rests_until: Option<Instant>,
+    switched: Option<Instant>,
+    switching: bool,
+    checking: bool,
 }
 
 impl Bus {
@@ -79,49 +139,98 @@ impl Bus {
     /// # Errors
     /// [`SendError`] when the connection is closed.
     pub async fn lane_reader(&self) -> Result<LaneReader, SendError> {
-        let inbox = self.client.new_inbox();
-        let subject = Subject::raw(format!("{inbox}.*.*"));
-        let subscribing = self.client.subscribe(subject.to_string());
-        let messages = match tokio::time::timeout(NETWORK_LIMIT, subscribing).await {
-            Ok(Ok(messages)) => messages,
-            Ok(Err(source)) => {
-                return Err(SendError::Refused {
-                    subject,
-                    source: source.into(),
-                });
-            }
-            Err(_) => return Err(SendError::TimedOut { subject }),
-        };
-        let (lanes, by_index) = (BTreeMap::new(), Vec::new());
+        let inbox = self.client().new_inbox();
+        let messages = self.subscribe_raw(&format!("{inbox}.*.*")).await?;
+        let stream = self.subjects().stream(StreamName::Ready.part());
+        let elections = statuses::elections(&stream);
+        let elections = self.subscribe_raw(&elections).await?;
+        let message_max = self.payload_max() + SUBJECTS_BYTES_MAX;
         Ok(LaneReader {
             bus: self.clone(),
             inbox,
             messages,
-            lanes,
-            by_index,
+            elections,
+            lanes: BTreeMap::new(),
+            by_subject: HashMap::new(),
+            open: BTreeMap::new(),
+            next_index: 0,
             next_pull: 0,
+            budget: Budget::new(message_max),
+            message_max,
+            policy: InputPolicy::WithMessages,
+            validity: None,
+            errands: FuturesUnordered::new(),
+            told: VecDeque::new(),
+            short: false,
+            rested: None,
         })
     }
 }
 
 impl LaneReader {
     /// Adds a lane that is open; from now on it may be pulled.
-    pub fn add(&mut self, lane: Lane) {
+    pub fn add(&mut self, lane: Lane, opened: &Opened) {
         if self.lanes.contains_key(&lane) {
             return;
         }
+        let index = self.next_index;
+        self.next_index += 1;
         let stream = self.bus.subjects().stream(StreamName::Ready.part());
-        let request_subject = format!(
-            "$JS.API.CONSUMER.MSG.NEXT.{stream}.{}",
-            consumer_name(&lane)
-        );
+        let consumer = consumer_name(&lane);
+        let subject = self.bus.subjects().ready(&lane).to_string();
+        self.by_subject.insert(subject.clone(), index);
+        self.lanes.insert(lane.clone(), index);
         let open = OpenLane {
-            index: self.by_index.len(),
-            request_subject,
-            pulls: VecDeque::new(),
+            lane,
+            request_subject: format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"),
+            subject,
+            pulls: PullBook::default(),
+            pace: Pace::Idle,
+            inputs: opened.inputs,
+            messages: Mean::default(),
+            input_sizes: Mean::default(),
+            least: 0,
+            queued: false,
+            rests_until: None,
+            switched: None,
+            switching: false,
+            checking: false,
         };
-        self.by_index.push(lane.clone());
-        self.lanes.insert(lane, open);
+        self.open.insert(index, open);
+        self.reconsider_inputs(index);
+    }
+
+    /// Takes a lane off, so that it may be closed. What still comes of it is given back.
+    pub fn remove(&mut self, lane: &Lane) {
+        let Some(index) = self.lanes.remove(lane) else {
+            return;
+        };
+        if let Some(open) = self.open.remove(&index) {
+            self.by_subject.remove(&open.subject);
+            self.budget.adjust(open.pulls.held(), 0);
+        }
+    }
+
+    /// From now on no pull outlives a lease. The next holder's reset leaves pulls waiting, and one of ours would
+    /// take what is delivered anew.
+    pub fn set_lease(&mut self, validity: LeaseValidity) {
+        self.validity = Some(validity);
+    }
+
+    /// Says whether inputs may be left in the stream. Until it is said, they may not.
+    pub fn set_inputs(&mut self, policy: InputPolicy) {
+        if std::mem::replace(&mut self.policy, policy) != policy {
+            let lanes: Vec<usize> = self.open.keys().copied().collect();
+            for index in lanes {
+                self.reconsider_inputs(index);
+            }
+        }
+    }
+
+    /// Bytes that may be on their way to this reader.
+    #[must_use]
+    pub const fn outstanding_bytes(&self) -> usize {
+        self.budget.held()
     }
 
     /// Asks for more messages of a lane.
@@ -129,173 +238,137 @@ impl LaneReader {
     /// # Errors
     /// [`SendError`] when the connection takes no more.
     pub async fn pull(&mut self, lane: &Lane, count: u32) -> Result<(), SendError> {
-        let Some(open) = self.lanes.get_mut(lane) else {
+        let Some(&index) = self.lanes.get(lane) else {
             debug!(%lane, "asked to pull a lane that is not open");
             return Ok(());
         };
-        self.next_pull += 1;
-        let number = self.next_pull;
-        let reply = format!("{}.{}.{number}", self.inbox, open.index);
-        let mut body = String::new();
-        let expires = PULL_LIFETIME.as_nanos();
-        let max_bytes = PULL_BYTES.max(2 * self.bus.client.max_payload());
-        let written = write!(
-            body,
-            r#"{{"batch":{count},"expires":{expires},"max_bytes":{max_bytes}}}"#
-        );
-        debug_assert!(written.is_ok(), "writing to a string cannot fail");
-        let ends = Instant::now() + PULL_LIFETIME + PULL_GRACE;
-        open.pulls.push_back(Pull {
-            number,
-            owed: count,
-            ends,
-        });
-        let subject = open.request_subject.clone();
-        let sending = self
-            .bus
-            .client
-            .publish_with_reply(subject.clone(), reply, body.into());
-        match tokio::time::timeout(NETWORK_LIMIT, sending).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(source)) => Err(SendError::Refused {
-                subject: Subject::raw(subject),
-                source: source.into(),
-            }),
-            Err(_) => Err(SendError::TimedOut {
-                subject: Subject::raw(subject),
-            }),
+        if let Some(open) = self.open.get_mut(&index) {
+            open.pulls.want(count);
         }
+        self.enqueue(index);
+        self.ask_waiting().await
     }
 
     /// The next event; nothing once the connection is closed for good. Safe to cancel.
     pub async fn next(&mut self) -> Option<LaneEvent> {
         loop {
-            let message = self.messages.next().await?;
-            if let Some(event) = self.read(message) {
+            if let Some(event) = self.told.pop_front() {
                 return Some(event);
+            }
+            if let Err(error) = self.ask_waiting().await {
+                debug!(%error, "a pull is not sent");
+            }
+            let rested = self.rested;
+            tokio::select! {
+                biased;
+                Some(end) = self.errands.next() => self.errand_done(end),
+                Some(election) = self.elections.next() => self.elected(&election),
+                message = self.messages.next() => {
+                    if let Some(event) = self.read(message?) {
+                        return Some(event);
+                    }
+                }
+                () = sleep_until(rested.unwrap_or_else(Instant::now)), if rested.is_some() => {
+                    self.wake_rested();
+                }
             }
         }
     }
 
     /// The next event if its message has arrived already.
     pub fn try_next(&mut self) -> Option<LaneEvent> {
-        while let Some(message) = arrived(&mut self.messages) {
-            if let Some(event) = self.read(message) {
+        loop {
+            if let Some(event) = self.told.pop_front() {
                 return Some(event);
             }
+            if let Some(message) = arrived(&mut self.messages) {
+                if let Some(event) = self.read(message) {
+                    return Some(event);
+                }
+            } else if let Some(election) = arrived(&mut self.elections) {
+                self.elected(&election);
+            } else if let Some(end) = self.errands.next().now_or_never().flatten() {
+                self.errand_done(end);
+            } else {
+                // What has no room in the connection now is sent by `next`.
+                tokio::task::unconstrained(self.ask_waiting()).now_or_never();
+                return None;
+            }
         }
-        None
     }
 
     /// Ends the pulls whose end was never heard of. To be called now and then.
     pub fn write_off(&mut self) -> Vec<LaneEvent> {
         let now = Instant::now();
-        let mut events = Vec::new();
-        for (lane, open) in &mut self.lanes {
-            let unused: u32 = open
-                .pulls
-                .iter()
-                .filter(|pull| pull.ends <= now)
-                .map(|p| p.owed)
-                .sum();
-            open.pulls.retain(|pull| pull.ends > now);
-            if unused > 0 {
-                events.push(LaneEvent::PullEnded {
-                    lane: lane.clone(),
-                    unused,
-                });
-            }
+        let overdue =
+            |(index, open): (&usize, &OpenLane)| open.pulls.is_overdue(now).then_some(*index);
+        let overdue: Vec<usize> = self.open.iter().filter_map(overdue).collect();
+        for index in overdue {
+            self.cut(index);
         }
-        events
+        self.told.drain(..).collect()
     }
 
-    fn read(&mut self, message: ClientMessage) -> Option<LaneEvent> {
+    fn read(&mut self, mut message: ClientMessage) -> Option<LaneEvent> {
         if message.status.is_some_and(|status| status.as_u16() != 200) {
-            return self.read_status(&message);
+            self.read_status(&message);
+            return self.told.pop_front();
         }
-        let lane = self.bus.subjects().parse_lane(&message.subject)?;
-        let open = self.lanes.get_mut(&lane)?;
-        let reply = message.reply?;
-        let Some((delivery, pending)) = parse_ack(&reply) else {
+        let Some(&index) = self.by_subject.get(message.subject.as_str()) else {
+            self.give_back(&message);
+            return None;
+        };
+        let open = self.open.get_mut(&index)?;
+        let reply = message.reply.take()?;
+        let Some(AckSubject {
+            delivery, pending, ..
+        }) = parse_ack(&reply)
+        else {
             warn!(subject = %message.subject, "a message of a lane has no ack subject");
             return None;
         };
-        if let Some(pull) = open.pulls.front_mut() {
-            pull.owed -= 1;
-            if pull.owed == 0 {
-                open.pulls.pop_front();
-            }
-        }
+        let held = open.pulls.held();
+        open.pulls.message(message.length);
+        self.budget.adjust(held, open.pulls.held());
         let headers = crate::headers::from_map(message.headers.as_ref());
-        let ack = AckHandle(reply);
-        let payload = message.payload;
+        let input = match size_apart(&message) {
+            Some(bytes) => Input::InStream { bytes },
+            None => Input::Inline(message.payload),
+        };
+        open.messages.note(message.length);
+        let bytes = usize::try_from(input.bytes()).unwrap_or(usize::MAX);
+        open.input_sizes.note(bytes);
+        open.least = 0;
+        open.pace = Pace::Flowing;
+        let lane = open.lane.clone();
+        self.reconsider_inputs(index);
+        self.enqueue(index);
         Some(LaneEvent::Delivered(Box::new(Delivered {
             lane,
             delivery,
             pending,
             headers,
-            payload,
-            ack,
+            input,
+            ack: AckHandle(reply),
         })))
     }
 
-    /// A status ends a pull: it expired (408), was served no further (409), or found nobody (503).
-    fn read_status(&mut self, message: &ClientMessage) -> Option<LaneEvent> {
-        let mut tokens = message.subject.rsplit('.');
-        let number: u64 = tokens.next()?.parse().ok()?;
-        let index: usize = tokens.next()?.parse().ok()?;
-        let lane = self.by_index.get(index)?.clone();
-        let open = self.lanes.get_mut(&lane)?;
-        let description = message.description.as_deref().unwrap_or_default();
-        debug!(%lane, status = ?message.status, description, "a pull ended");
-        let position = open.pulls.iter().position(|pull| pull.number == number);
-        let unused = position
-            .and_then(|at| open.pulls.remove(at))
-            .map_or(0, |pull| pull.owed);
-        if message.status.is_some_and(|status| status.as_u16() == 503)
-            || description.contains("Consumer Deleted")
-        {
-            self.lanes.remove(&lane);
-            return Some(LaneEvent::Gone { lane });
+    /// A message of a lane that was taken off, by a pull that was under way.
+    fn give_back(&self, message: &ClientMessage) {
+        let Some(reply) = message.reply.clone().filter(|r| parse_ack(r).is_some()) else {
+            return;
+        };
+        debug!(subject = %message.subject, "giving back a message of a lane that is not open");
+        let publishing = self.bus.client().publish(reply, NAK);
+        let sent = tokio::task::unconstrained(publishing).now_or_never();
+        if !matches!(sent, Some(Ok(()))) {
+            debug!("it comes again when its lane is opened");
         }
-        (unused > 0).then_some(LaneEvent::PullEnded { lane, unused })
     }
 }
 
-/// Reads `$JS.ACK.<stream>.<consumer>.<count>.<stream seq>.<consumer seq>.<time>.<pending>`, also in the
-/// newer form that has a domain and an account before the stream.
-fn parse_ack(reply: &str) -> Option<(Delivery, u64)> {
-    let tokens: Vec<&str> = reply.split('.').collect();
-    let after_consumer = match tokens.len() {
-        9 => 4,
-        11.. => 6,
-        _ => return None,
-    };
-    let number = |offset: usize| tokens.get(after_consumer + offset)?.parse::<u64>().ok();
-    let count = u32::try_from(number(0)?).ok()?;
-    Some((
-        Delivery {
-            seq: number(1)?,
-            count,
-        },
-        number(4)?,
-    ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_forms_of_ack_subjects_are_read() {
-        let expected = Some((Delivery { seq: 77, count: 2 }, 5));
-        assert_eq!(
-            parse_ack("$JS.ACK.ROTA_READY.lane_a_5.2.77.12.1795000000000000000.5"),
-            expected
-        );
-        let newer = "$JS.ACK.hub.szMpdrwD.ROTA_READY.lane_a_5.2.77.12.1795000000000000000.5";
-        assert_eq!(parse_ack(newer), expected);
-        assert_eq!(parse_ack("_INBOX.a.b"), None);
-        assert_eq!(parse_ack("$JS.ACK.a.b.c.d.e.f.g"), None);
-    }
+/// Where a message that has come without its input tells how large that is.
+fn size_apart(message: &ClientMessage) -> Option<u64> {
+    let size = message.headers.as_ref()?.get(MESSAGE_SIZE)?;
+    size.as_str().parse().ok()
 }

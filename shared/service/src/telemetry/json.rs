@@ -6,6 +6,8 @@
 //! one, and a field that would hide one of the five gets an underscore at its end.
 
 use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use serde::Serializer;
@@ -17,6 +19,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::repeats::{Repeats, Verdict};
 use super::values::Values;
 
 const RESERVED: [&str; 5] = ["timestamp", "level", "target", "service", "message"];
@@ -24,6 +27,7 @@ const RESERVED: [&str; 5] = ["timestamp", "level", "target", "service", "message
 pub(super) struct JsonLines {
     pub(super) service: &'static str,
     pub(super) now: fn() -> Timestamp,
+    pub(super) repeats: Arc<Repeats>,
 }
 
 /// Writes the fields of a span as an object; fields that are recorded later follow as another one.
@@ -42,6 +46,14 @@ where
     ) -> fmt::Result {
         let mut values = Values::default();
         event.record(&mut values);
+        match self
+            .repeats
+            .admit(event.metadata(), &values, Instant::now())
+        {
+            // A line without a byte is none.
+            Verdict::LeftOut => return Ok(()),
+            Verdict::Said { suppressed } => values.push_suppressed(suppressed),
+        }
         let metadata = event.metadata();
         let mut line = Map::new();
         for fields in span_fields(context) {

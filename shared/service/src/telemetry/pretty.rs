@@ -5,6 +5,8 @@
 //! Everything that is not plain is quoted, control characters are escaped.
 
 use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -15,6 +17,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::repeats::{Repeats, Verdict};
 use super::values::Values;
 
 const DIM: &str = "\x1b[2m";
@@ -22,6 +25,7 @@ const RESET: &str = "\x1b[0m";
 
 pub(super) struct PrettyLines {
     pub(super) now: fn() -> Timestamp,
+    pub(super) repeats: Arc<Repeats>,
 }
 
 /// Writes ` key=value` for each field of a span.
@@ -40,6 +44,14 @@ where
     ) -> fmt::Result {
         let mut values = Values::default();
         event.record(&mut values);
+        match self
+            .repeats
+            .admit(event.metadata(), &values, Instant::now())
+        {
+            // A line without a byte is none.
+            Verdict::LeftOut => return Ok(()),
+            Verdict::Said { suppressed } => values.push_suppressed(suppressed),
+        }
         let time = (self.now)().strftime("%H:%M:%S%.3f");
         let level = *event.metadata().level();
         if writer.has_ansi_escapes() {

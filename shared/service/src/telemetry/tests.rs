@@ -1,6 +1,6 @@
 //! Log lines as they leave the process, captured in a buffer.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use clap::{CommandFactory, Parser};
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ fn logged(options: &LogOptions, colour: Colour, events: impl FnOnce()) -> String
         colour,
         now: noon,
     };
-    let dispatch = dispatch(options, style, move || writer.clone());
+    let dispatch = dispatch(options, style, Arc::default(), move || writer.clone());
     tracing::dispatcher::with_default(&dispatch, events);
     let bytes = buffer.0.lock().unwrap().clone();
     String::from_utf8(bytes).unwrap()
@@ -245,4 +245,26 @@ fn help_names_the_defaults() {
     ] {
         assert!(help.contains(text), "{text} is missing in {help}");
     }
+}
+
+#[test]
+fn a_thousand_failures_are_ten_lines_and_what_only_counts_on_is_one() {
+    let flood = || (0..1_000).for_each(|n| warn!(task = %format!("t{n}"), "look-up failed"));
+    assert_eq!(pretty(flood).matches("look-up failed").count(), 10);
+    let same = || (0..1_000).for_each(|elapsed_ms| warn!(elapsed_ms, "still nothing"));
+    assert_eq!(pretty(same).matches("still nothing").count(), 1);
+}
+
+#[test]
+fn workers_that_join_one_after_the_other_are_all_told() {
+    let joining = || (0..40).for_each(|n| info!(worker = %format!("w{n}"), "worker joined"));
+    assert_eq!(pretty(joining).matches("worker joined").count(), 40);
+}
+
+#[test]
+fn what_somebody_asked_for_in_detail_and_what_a_handler_says_is_never_left_out() {
+    let asked = || (0..1_000).for_each(|_| debug!("detail"));
+    assert_eq!(pretty(asked).matches("detail").count(), 1_000);
+    let handler = || (0..1_000).for_each(|_| warn!(target: "a_handler", "odd input"));
+    assert_eq!(pretty(handler).matches("odd input").count(), 1_000);
 }

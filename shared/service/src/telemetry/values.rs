@@ -23,6 +23,13 @@ pub(crate) struct Values {
 }
 
 impl Values {
+    /// Lines like this one that were left out before it.
+    pub(super) fn push_suppressed(&mut self, suppressed: u64) {
+        if suppressed > 0 {
+            self.fields.push(("suppressed", suppressed.into()));
+        }
+    }
+
     fn push(&mut self, field: &Field, value: Value) {
         let name = field.name();
         match name {

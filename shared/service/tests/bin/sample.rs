@@ -11,10 +11,13 @@ use clap::{Parser, ValueEnum};
 use rota_service::{
     ConnectOptions, Failure, Lifecycle, LogOptions, Shutdown, load_optional_toml, main_with,
 };
-use tracing::info;
+use tracing::{debug, info, warn};
 
 /// Longer than any test waits: a test that depends on it fails.
 const GRACE: Duration = Duration::from_secs(600);
+
+/// More than the log keeps for a reader that does not read.
+const LINES: u32 = 50_000;
 
 /// A service that does nothing
 #[derive(Debug, Parser)]
@@ -38,6 +41,10 @@ enum Role {
     PartPanics,
     /// The service itself panics.
     Panics,
+    /// Logs more than a pipe and the queue hold, and then works until it is told to stop.
+    Chatty,
+    /// Says the same again and again.
+    Repetitive,
     /// Something that it needs is not there.
     Unavailable,
 }
@@ -59,6 +66,19 @@ async fn run(args: Args, shutdown: Shutdown) -> Result<(), Failure> {
         Role::Unavailable => return Err(Failure::unavailable(io::Error::other("no server"))),
         Role::Stuck => lifecycle.spawn_vital("stuck", pending::<Result<(), io::Error>>()),
         Role::PartPanics => lifecycle.spawn::<_, io::Error>("broken", async { panic!("slot 3") }),
+        Role::Chatty => lifecycle.spawn_vital("chatty", async move {
+            for number in 0..LINES {
+                debug!(number, "one of many lines");
+            }
+            eprintln!("all said");
+            draining.cancelled().await;
+            Ok::<(), io::Error>(())
+        }),
+        Role::Repetitive => lifecycle.spawn_vital("repetitive", async move {
+            (0..100).for_each(|times| warn!(times, "nothing works"));
+            draining.cancelled().await;
+            Ok::<(), io::Error>(())
+        }),
         Role::Drains => lifecycle.spawn_vital("loop", async move {
             draining.cancelled().await;
             Ok::<(), io::Error>(())

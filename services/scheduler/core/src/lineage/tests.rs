@@ -175,3 +175,16 @@ fn a_message_that_is_gone_is_forgotten_in_every_state() {
     );
     assert_eq!(rig.scheduler.tasks_in_memory(), 0);
 }
+
+/// The ack of the first message was lost, or the submitter passed it on twice.
+#[test]
+fn a_copy_of_an_attempt_that_has_its_retry_in_the_schedule_is_not_run() {
+    let mut rig = rig();
+    rig.event(delivered(1, 1, task("t")));
+    rig.report("w1", 1, failed(Retry::Later));
+    rig.event(Event::Stored { seq: 1 });
+    let actions = rig.event(delivered(2, 1, task("t")));
+    assert_eq!((acked(&actions), looked_up(&actions)), (vec![2], vec![]));
+    let actions = rig.event(delivered(3, 1, attempt("t", 2)));
+    assert_eq!((acked(&actions), looked_up(&actions)), (vec![], vec![3]));
+}

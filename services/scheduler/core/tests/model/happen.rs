@@ -74,14 +74,7 @@ impl World {
             Step::Unheard { nth, fate } => self.tell_unheard(nth, fate),
             Step::Probe { nth, fate } => self.answer_probe(nth, fate),
             Step::Stall { ms } => self.stall(ms),
-            Step::AckWait { lane } => {
-                let lane = self.pick_lane(lane, LaneStream::has_out);
-                let stream = lane.and_then(|lane| self.lanes.get_mut(&lane));
-                Ok(stream.map_or(Skipped, |stream| {
-                    stream.ack_wait();
-                    Happened
-                }))
-            }
+            Step::AckWait { lane } => Ok(self.ack_wait(lane)),
             Step::LoseConsumer { lane, traces } => self.lose_consumer(lane, traces),
             Step::LoseAnswers { answers } => {
                 self.answers_to_lose = u32::from(answers);
@@ -99,12 +92,7 @@ impl World {
             Step::HearBeat { nth, fate } => self.hear_beat(nth, fate),
             Step::HearReport { nth, fate } => self.hear_report(nth, fate),
             Step::BeatAll => self.beat_all(),
-            Step::Mend => {
-                self.workers
-                    .iter_mut()
-                    .for_each(|worker| worker.cut = false);
-                Ok(Happened)
-            }
+            Step::Mend => Ok(self.mend()),
             Step::Join { profile } => Ok(self.join(profile)),
             Step::Beat { .. }
             | Step::Mail { .. }
@@ -118,6 +106,22 @@ impl World {
                 None => Ok(Skipped),
             },
         }
+    }
+
+    fn ack_wait(&mut self, lane: u8) -> Done {
+        let lane = self.pick_lane(lane, LaneStream::has_out);
+        let stream = lane.and_then(|lane| self.lanes.get_mut(&lane));
+        stream.map_or(Skipped, |stream| {
+            stream.ack_wait();
+            Happened
+        })
+    }
+
+    fn mend(&mut self) -> Done {
+        for worker in &mut self.workers {
+            worker.cut = false;
+        }
+        Happened
     }
 
     fn happen_to(&mut self, worker: usize, step: Step) -> Verdict<Done> {

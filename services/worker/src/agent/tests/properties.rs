@@ -21,6 +21,10 @@ enum Step {
         nth: usize,
         how: u8,
     },
+    /// A kind that is looked at is found to be fit or not.
+    Looked {
+        fit: bool,
+    },
     RollCall(u64),
     Link,
     Pass(u64),
@@ -35,7 +39,8 @@ fn step() -> impl Strategy<Value = Step> {
         6 => frame.prop_map(|(term, settle, revoke, suspend, resume, assign)| {
             Step::Frame { term, settle, revoke, suspend, resume, assign }
         }),
-        6 => (0..4usize, 0..3u8).prop_map(|(nth, how)| Step::End { nth, how }),
+        6 => (0..4usize, 0..5u8).prop_map(|(nth, how)| Step::End { nth, how }),
+        1 => any::<bool>().prop_map(|fit| Step::Looked { fit }),
         1 => (1..4u64).prop_map(Step::RollCall),
         1 => Just(Step::Link),
         2 => (0..2_000u64).prop_map(Step::Pass),
@@ -56,6 +61,8 @@ struct World {
     /// Attempts that stand still, and those of them that were told to end.
     still: BTreeSet<u64>,
     stopped: BTreeSet<u64>,
+    /// Kinds that are looked at.
+    asked: Vec<Kind>,
     heard: Vec<u64>,
     last_beat: u64,
     drained: bool,
@@ -103,17 +110,15 @@ impl World {
                 self.bench.tell(Event::Assigned(frame));
                 self.bench.end_turn();
             }
-            Step::End { nth, how } if nth < self.running.len() => {
-                let attempt = self.running.remove(nth).attempt;
-                self.still.remove(&attempt);
-                let end = match how {
-                    0 => AttemptEnd::Stopped,
-                    1 => AttemptEnd::Ended(Ending::Stored),
-                    _ => failed(),
-                };
-                self.bench.end(attempt, end);
-            }
+            Step::End { nth, how } if nth < self.running.len() => self.end(nth, how),
             Step::End { .. } => {}
+            Step::Looked { fit } => {
+                if let Some(kind) = self.asked.pop() {
+                    let unfit = (!fit).then(|| "gone".to_owned());
+                    self.bench.tell(Event::Looked { kind, unfit });
+                    self.bench.end_turn();
+                }
+            }
             Step::RollCall(term) => self.bench.roll_call(term),
             Step::Link => {
                 self.bench.tell(Event::LinkRestored);
@@ -128,6 +133,20 @@ impl World {
         self.look();
     }
 
+    fn end(&mut self, nth: usize, how: u8) {
+        let attempt = self.running.remove(nth).attempt;
+        self.still.remove(&attempt);
+        let reason = || "gone".to_owned();
+        let end = match how {
+            0 => AttemptEnd::Stopped,
+            1 => AttemptEnd::Ended(Ending::Stored),
+            2 => AttemptEnd::Unfit { reason: reason() },
+            3 => AttemptEnd::Returned { reason: reason() },
+            _ => failed(),
+        };
+        self.bench.end(attempt, end);
+    }
+
     /// What must hold after each step.
     fn look(&mut self) {
         for action in self.bench.said() {
@@ -138,6 +157,7 @@ impl World {
                 } => {
                     assert!(!self.drained, "begun while draining");
                     let (attempt, kind) = (attempt.0, assignment.kind);
+                    assert!(self.bench.agent.offer.has(&kind), "it is withdrawn");
                     self.running.push(Running { attempt, kind });
                 }
                 Action::Suspend(attempt) => {
@@ -155,8 +175,14 @@ impl World {
                 Action::Beat(beat) => {
                     assert_eq!(beat.number, self.last_beat + 1);
                     self.last_beat = beat.number;
+                    let kinds = beat.kinds.len() + beat.withdrawn.len();
+                    assert_eq!(kinds, 2, "each kind is offered or withdrawn");
                 }
-                Action::AskTerm => panic!("answered at once by the bench"),
+                Action::Look(kind) => {
+                    assert!(!self.asked.contains(&kind), "one look at a time");
+                    self.asked.push(kind);
+                }
+                Action::AskLeader => panic!("answered at once by the bench"),
                 Action::Note(_) | Action::Leave => {}
             }
         }
@@ -243,6 +269,7 @@ proptest! {
             running: Vec::new(),
             still: BTreeSet::new(),
             stopped: BTreeSet::new(),
+            asked: Vec::new(),
             heard: Vec::new(),
             last_beat: 1,
             drained: false,

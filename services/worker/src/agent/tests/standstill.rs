@@ -241,7 +241,7 @@ fn for_a_new_leader_what_stands_still_stands_still_and_is_listed() {
             holding: holding(1, 1),
             stage: Stage::Suspended,
             ran: Span::default(),
-            task: None,
+            task: Some(name(1, Priority::default(), 1)),
         }]
     );
 }

@@ -1,0 +1,19 @@
+//! How many lanes have tasks: what the submitter asks before it lets in a kind that it does not know. Cheap,
+//! as the server counts subjects anyway.
+
+use crate::connect::Bus;
+use crate::inspect::InspectError;
+use crate::limit::within;
+use crate::streams::StreamName;
+
+impl Bus {
+    /// How many lanes have tasks in them, whether they wait or are held by somebody.
+    ///
+    /// # Errors
+    /// [`InspectError`] when the server does not tell.
+    pub async fn count_lanes(&self) -> Result<u64, InspectError> {
+        let what = self.subjects().stream(StreamName::Ready.part());
+        let counted = within(self.subject_count_of(&what)).await;
+        counted.map_err(|source| InspectError { what, source })
+    }
+}

@@ -1,0 +1,10 @@
+//! The bus against a real server: what its own parts promise, without any service.
+
+mod cluster;
+mod lanes;
+mod leases;
+mod listeners;
+mod lookups;
+mod results;
+mod streams;
+mod world;
