@@ -18,7 +18,8 @@
 //! and does not get its cores back; and once a worker was kept for a task, that is not suspended again.
 //!
 //! What must hold: a worker is kept for one task at most and a task has one worker at most; and at most
-//! [`RESERVATIONS_MAX`] workers are, and no more than half of all but one.
+//! [`RESERVATIONS_MAX`] workers are, and no more than half of all but one. No more is reserved while more than one
+//! part in [`IDLE_SHARE`] of all workers' time has stood idle for it.
 
 mod gap;
 
@@ -29,7 +30,7 @@ use rota_wire::{Micros, Span, WorkerId};
 
 use crate::action::Action;
 use crate::explain::By;
-use crate::fleet::{Seats, Worker, WorkerKey};
+use crate::fleet::{LOAD_SCALE, Seats, Worker, WorkerKey};
 use crate::order;
 use crate::queue::Place;
 use crate::scheduler::Scheduler;
@@ -45,6 +46,9 @@ const LOOKS_MAX: usize = 2_000;
 /// How often tasks are looked for that have waited too long, at most and at least.
 const LOOK_EVERY: Span = Span::from_secs(10);
 const LOOK_OFTEN: Span = Span::from_ms(50);
+/// One part in so many of all workers' time may stand idle for reservations, in the long run. Where durations are
+/// known gaps are filled and little does; where they are not, more would cost all others more than it is worth.
+const IDLE_SHARE: u64 = 16;
 /// Tasks that are tried for gaps in a turn: of each line, and in all.
 const BACKFILL_EACH: usize = 16;
 const BACKFILL_MAX: usize = 512;
@@ -54,6 +58,9 @@ const BACKFILL_MAX: usize = 512;
 pub(crate) struct Reservations {
     by_task: BTreeMap<u64, WorkerKey>,
     next_look: Micros,
+    last_look: Micros,
+    /// Time of whole workers that may stand idle for it, in microseconds; less than nothing when too many did.
+    credit: i64,
 }
 
 impl Reservations {
@@ -61,7 +68,21 @@ impl Reservations {
         Self {
             by_task: BTreeMap::new(),
             next_look: now,
+            last_look: now,
+            credit: i64::MAX,
         }
+    }
+
+    /// Adds what has been earned since the last look, and takes off what stood idle.
+    fn reckon(&mut self, now: Micros, workers: usize, idle: u64, after: Span) {
+        let passed = now.0.saturating_sub(self.last_look.0);
+        self.last_look = now;
+        let earned = passed.saturating_mul(workers as u64) / IDLE_SHARE;
+        let spent = passed.saturating_mul(idle) / LOAD_SCALE;
+        let most = order::micros(after).saturating_mul((workers as u64 / IDLE_SHARE).max(1));
+        let signed = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX);
+        let credit = self.credit.saturating_add(signed(earned));
+        self.credit = credit.min(signed(most)).saturating_sub(signed(spent));
     }
 
     /// The worker that is kept for a task.
@@ -90,11 +111,24 @@ impl Scheduler {
         let pause = pause.clamp(LOOK_OFTEN, LOOK_EVERY);
         self.reservations.next_look = now.plus(pause);
         self.drop_idle_reservations();
+        let (workers, idle) = (self.fleet.len(), self.kept_idle());
+        let after = self.options.reserve_after;
+        self.reservations.reckon(now, workers, idle, after);
+        if self.reservations.credit <= 0 {
+            return;
+        }
         let most = (self.fleet.len() / 2).clamp(1, RESERVATIONS_MAX);
         let room = most.saturating_sub(self.reservations.by_task.len());
         for seq in self.overdue(now).into_iter().take(room.min(NEW_MAX)) {
             self.reserve_for(seq, actions);
         }
+    }
+
+    /// How much stands idle of the workers that are kept, in parts of [`LOAD_SCALE`] of a worker.
+    fn kept_idle(&self) -> u64 {
+        let kept = self.reservations.by_task.values();
+        let workers = kept.filter_map(|key| self.fleet.get(*key));
+        workers.map(Worker::idle).sum()
     }
 
     /// Heads that ask for cores or memory and have waited too long, longest first.

@@ -267,6 +267,18 @@ impl Worker {
         u64::from(load) * LOAD_SCALE / u64::from(self.slots.max(1))
     }
 
+    /// What of it nothing uses, of cores or of slots, in parts of [`LOAD_SCALE`].
+    pub(crate) fn idle(&self) -> u64 {
+        let slots = u64::from(self.free_slots()) * LOAD_SCALE / u64::from(self.slots.max(1));
+        let cores =
+            u64::from(self.room().cpu.0) * LOAD_SCALE / u64::from(self.resources.cpu.0.max(1));
+        if self.resources.cpu.0 == 0 {
+            slots
+        } else {
+            cores.min(slots)
+        }
+    }
+
     /// How many attempts of a kind run on it.
     pub(crate) fn used(&self, kind: &Kind) -> u32 {
         self.used.get(kind).copied().unwrap_or(0)
