@@ -1,3 +1,5 @@
+//! The troubles that the server in memory makes when it is told to.
+
 use super::super::Weather;
 use super::*;
 
