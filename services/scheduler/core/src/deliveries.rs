@@ -35,11 +35,15 @@ impl Scheduler {
             self.delivered_again(delivery, input_bytes, actions);
             return;
         }
-        if self.make_way(delivery.seq, &spec, actions) == Standing::Duplicate {
-            actions.push(Action::Tell(Told::Duplicate { task: spec.id }));
-            actions.push(Action::Ack { seq: delivery.seq });
-            return;
-        }
+        let past = match self.make_way(delivery.seq, &spec, actions) {
+            Standing::Duplicate => {
+                actions.push(Action::Tell(Told::Duplicate { task: spec.id }));
+                actions.push(Action::Ack { seq: delivery.seq });
+                return;
+            }
+            Standing::Heir if past == Past::None => Past::Ours,
+            Standing::Heir | Standing::Only => past,
+        };
         let task = Task {
             spec: Arc::new(spec),
             lane,
@@ -51,6 +55,7 @@ impl Scheduler {
             expected: None,
             ran: 0,
             came: 0,
+            copied: false,
             undisturbed: false,
             place: None,
             bound: None,
@@ -96,7 +101,7 @@ impl Scheduler {
         }
         if task.may_have_run() {
             task.state = TaskState::LookingUp;
-            actions.push(look_up(task));
+            self.look_up(seq, actions);
         } else {
             self.make_ready(seq);
         }
@@ -212,12 +217,30 @@ impl Scheduler {
                 self.losses.forget(&task.spec.id);
                 self.ack_duplicate(seq, actions);
             }
-            // The later attempt carries the task on. One that is the same may have come here and have been
-            // taken for a copy of this message.
+            // The later attempt carries the task on, unless one that is earlier took its place in the schedule
+            // meanwhile, came here and was taken for a copy of this message. One that is the same may have been.
             Looked::Scheduled { attempt } if attempt > task.spec.attempt => {
-                self.ack_duplicate(seq, actions);
+                if task.copied {
+                    self.look_up(seq, actions);
+                } else {
+                    self.ack_duplicate(seq, actions);
+                }
             }
-            Looked::Scheduled { .. } | Looked::Nothing => self.weigh(seq, actions),
+            Looked::Scheduled { .. } | Looked::Nothing => {
+                let awaited = self.retried.awaited_until(&task.spec);
+                if awaited.is_some_and(|until| now < until) {
+                    self.try_again_later(now, seq);
+                } else {
+                    self.weigh(seq, actions);
+                }
+            }
+        }
+    }
+
+    fn look_up(&mut self, seq: u64, actions: &mut Vec<Action>) {
+        if let Some(task) = self.tasks.get_mut(seq) {
+            task.copied = false;
+            actions.push(look_up(task));
         }
     }
 
@@ -328,9 +351,7 @@ impl Scheduler {
             return;
         };
         match &task.state {
-            TaskState::LookingUp => {
-                actions.push(look_up(task));
-            }
+            TaskState::LookingUp => self.look_up(seq, actions),
             TaskState::Settling(Settling { step, .. }) => {
                 let action = settling_action(seq, task, step);
                 actions.push(action);

@@ -107,6 +107,8 @@ pub(crate) struct Lanes {
     recovered: Vec<Lane>,
     /// How far the lanes came that were closed, so many of them: a consumer made anew does not know.
     closed: BTreeMap<Lane, u64>,
+    /// The newest message of all that have come.
+    newest: u64,
     /// When to try again those that could not be opened.
     resting: BTreeSet<(Micros, Lane)>,
 }
@@ -254,6 +256,11 @@ impl Lanes {
         self.books.get(lane).is_some_and(|book| book.opened)
     }
 
+    /// The newest message of all that have come.
+    pub(crate) const fn newest(&self) -> u64 {
+        self.newest
+    }
+
     /// Those of the lanes that are to be recovered, for checks.
     pub(crate) const fn unrecovered(&self) -> &BTreeSet<Lane> {
         &self.unrecovered
@@ -274,6 +281,7 @@ impl Lanes {
         now: Micros,
     ) -> Option<Past> {
         let book = self.books.get_mut(lane)?;
+        self.newest = self.newest.max(delivery.seq);
         let was_recovered = book.is_recovered();
         let past = book.came(delivery, pending, known);
         book.quiet_since = now;

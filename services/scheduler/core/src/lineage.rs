@@ -7,6 +7,10 @@
 //!   put into the schedule counts before it is read.
 //! * Of the same attempt the one in memory stays, but one that only waits makes way for the one that a worker
 //!   has, or for the earlier message. So two leaders that see both in any order ack the same one.
+//! * One whose retry is being stored makes way for a message of the same attempt. The schedule holds one attempt of
+//!   an id; a store that was given up may come late, take the place of the later attempt, and bring this one.
+//!   For the same reason a look-up that found a later attempt in the schedule is not believed when a copy has come
+//!   since it was asked for.
 //! * Whatever is acked as a copy has its task in another message that is un-acked, and stays so until the
 //!   result, the retry or the dead letter is stored.
 
@@ -22,8 +26,10 @@ use crate::tasks::{Task, TaskState};
 /// What a message is beside the one that is in memory for its task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// There is no other, or no other any more.
-    Newest,
+    /// There is no other.
+    Only,
+    /// There was another, or may be one on its way: something of the task may have run.
+    Heir,
     /// The other carries the task.
     Duplicate,
 }
@@ -37,12 +43,15 @@ impl Scheduler {
         spec: &TaskSpec,
         actions: &mut Vec<Action>,
     ) -> Standing {
-        if self.retried.was_followed(spec) {
+        if self.retried.was_followed(seq, spec) {
             self.drop_claim_of(seq);
             return Standing::Duplicate;
         }
         let Some(known) = self.tasks.message_of(&spec.id) else {
-            return Standing::Newest;
+            return match self.retried.awaited_until(spec) {
+                None => Standing::Only,
+                Some(_) => Standing::Heir,
+            };
         };
         let supersedes = self
             .tasks
@@ -50,6 +59,9 @@ impl Scheduler {
             .is_some_and(|task| self.supersedes(seq, spec, task));
         if !supersedes {
             self.drop_claim_of(seq);
+            if let Some(task) = self.tasks.get_mut(known) {
+                task.copied = true;
+            }
             return Standing::Duplicate;
         }
         self.part_with(known);
@@ -57,17 +69,22 @@ impl Scheduler {
             task: spec.id.clone(),
         }));
         actions.push(Action::Ack { seq: known });
-        Standing::Newest
+        Standing::Heir
     }
 
     fn supersedes(&self, seq: u64, spec: &TaskSpec, known: &Task) -> bool {
         match spec.attempt.cmp(&known.spec.attempt) {
             Ordering::Greater => true,
             Ordering::Less => false,
-            Ordering::Equal => {
-                let rank = |seq| (self.recovery.claims.get(seq).is_none(), seq);
-                known.waits() && rank(seq) < rank(known.delivery.seq)
-            }
+            Ordering::Equal => match known.state {
+                // What it has put into the schedule may have been replaced by what brought this one.
+                TaskState::Settling(_) => true,
+                TaskState::Held(_) => false,
+                TaskState::LookingUp | TaskState::Ready | TaskState::Returning => {
+                    let rank = |seq| (self.recovery.claims.get(seq).is_none(), seq);
+                    rank(seq) < rank(known.delivery.seq)
+                }
+            },
         }
     }
 

@@ -230,8 +230,9 @@ impl Scheduler {
                 reason: reason.clone(),
             }));
         }
-        if let SettlingStep::Retry { spec, .. } = step {
-            self.retried.note(spec);
+        if let SettlingStep::Retry { spec, wait } = step {
+            let newest = self.lanes.newest();
+            self.retried.note(spec, *wait, newest, self.now);
         }
         let report = report.clone();
         self.forget(seq);

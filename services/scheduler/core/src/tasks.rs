@@ -34,6 +34,8 @@ pub(crate) struct Task {
     pub(crate) ran: u64,
     /// Counts the tasks that came to wait.
     pub(crate) came: u64,
+    /// A copy of it was acked since it was last looked up.
+    pub(crate) copied: bool,
     /// A worker was kept for it: it is not suspended again.
     pub(crate) undisturbed: bool,
     /// Where it waits.
@@ -56,14 +58,6 @@ impl Task {
     pub(crate) fn waited(&self, now: Micros) -> Span {
         let waited = now.0.saturating_sub(self.came_at.0);
         Span::from_ms(waited.saturating_sub(self.ran) / 1_000)
-    }
-
-    /// Whether nobody has it and nothing is stored for it.
-    pub(crate) const fn waits(&self) -> bool {
-        match self.state {
-            TaskState::LookingUp | TaskState::Ready | TaskState::Returning => true,
-            TaskState::Held(_) | TaskState::Settling(_) => false,
-        }
     }
 
     pub(crate) const fn is_suspended(&self) -> bool {

@@ -11,7 +11,7 @@ use rota_wire::{Kind, Span};
 
 use model::judge::Verdict;
 use model::seen::Seen;
-use model::step::{Step, Steps, any_steps, peaceful_steps};
+use model::step::{Step, Steps, any_steps, peaceful_steps, retry_steps};
 use model::world::{Narrates, World};
 
 mod model {
@@ -136,6 +136,15 @@ proptest! {
     ) {
         if let (Err(broken), _) = run(options.clone(), &steps, Narrates::Nothing) {
             return Err(failure(options, &steps, &broken));
+        }
+    }
+
+    #[test]
+    fn no_retry_is_lost_however_late_its_store_and_its_copies_come(
+        Steps(steps) in retry_steps(STEPS_MAX),
+    ) {
+        if let (Err(broken), _) = run(plain(), &steps, Narrates::Nothing) {
+            return Err(failure(plain(), &steps, &broken));
         }
     }
 

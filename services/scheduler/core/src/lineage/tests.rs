@@ -154,6 +154,39 @@ fn the_same_attempt_in_the_schedule_is_no_reason_to_ack_it() {
 }
 
 #[test]
+fn a_look_up_that_found_a_later_attempt_is_asked_again_when_a_copy_came_meanwhile() {
+    // What it found may have been replaced by a store that came late, and that may have brought the copy.
+    let mut rig = rig();
+    rig.event(delivered(1, 1, attempt("t", 2)));
+    assert_eq!(acked(&rig.event(delivered(2, 1, attempt("t", 2)))), [2]);
+    let actions = rig.found(1, Looked::Scheduled { attempt: 3 });
+    assert_eq!((acked(&actions), looked_up(&actions)), (vec![], vec![1]));
+    assert_eq!(acked(&rig.found(1, Looked::Scheduled { attempt: 3 })), [1]);
+}
+
+#[test]
+fn one_whose_retry_is_being_stored_makes_way_for_the_same_attempt() {
+    let mut rig = rig();
+    rig.event(delivered(1, 1, task("t")));
+    rig.report("w1", 1, failed(Retry::Later));
+    let actions = rig.event(delivered(2, 1, task("t")));
+    assert_eq!((acked(&actions), looked_up(&actions)), (vec![1], vec![2]));
+    assert_eq!(acked(&rig.event(Event::Stored { seq: 1 })), []);
+    assert_eq!(acked(&rig.found(2, Looked::Scheduled { attempt: 2 })), [2]);
+}
+
+#[test]
+fn what_comes_after_a_later_attempt_was_stored_is_no_copy_left_behind() {
+    let mut rig = rig();
+    rig.event(delivered(3, 1, attempt("t", 1)));
+    rig.report("w1", 3, failed(Retry::Later));
+    assert_eq!(acked(&rig.event(Event::Stored { seq: 3 })), [3]);
+    assert_eq!(acked(&rig.event(delivered(2, 1, attempt("t", 1)))), [2]);
+    let actions = rig.event(delivered(4, 1, attempt("t", 1)));
+    assert_eq!((acked(&actions), looked_up(&actions)), (vec![], vec![4]));
+}
+
+#[test]
 fn a_message_that_is_gone_is_forgotten_in_every_state() {
     let mut rig = rig();
     rig.event(delivered(1, 2, task("looked-up")));
@@ -183,8 +216,28 @@ fn a_copy_of_an_attempt_that_has_its_retry_in_the_schedule_is_not_run() {
     rig.event(delivered(1, 1, task("t")));
     rig.report("w1", 1, failed(Retry::Later));
     rig.event(Event::Stored { seq: 1 });
-    let actions = rig.event(delivered(2, 1, task("t")));
-    assert_eq!((acked(&actions), looked_up(&actions)), (vec![2], vec![]));
+    assert_eq!(looked_up(&rig.event(delivered(2, 1, task("t")))), [2]);
+    let actions = rig.found(2, Looked::Nothing);
+    assert_eq!(
+        placed(&actions),
+        [],
+        "the retry may be on its way to the lane"
+    );
     let actions = rig.event(delivered(3, 1, attempt("t", 2)));
-    assert_eq!((acked(&actions), looked_up(&actions)), (vec![], vec![3]));
+    assert_eq!((acked(&actions), looked_up(&actions)), (vec![2], vec![3]));
+}
+
+#[test]
+fn a_copy_whose_later_attempt_does_not_come_is_run_after_all() {
+    // A store that came late had taken its place in the schedule, and brought this.
+    let mut rig = rig();
+    rig.says("w1").interval = Span::from_secs(60);
+    rig.beat("w1");
+    rig.event(delivered(1, 1, task("t")));
+    rig.report("w1", 1, failed(Retry::Later));
+    rig.event(Event::Stored { seq: 1 });
+    rig.event(delivered(2, 1, task("t")));
+    rig.found(2, Looked::Nothing);
+    assert_eq!(looked_up(&rig.wait(Span::from_secs(20))), [2]);
+    assert_eq!(placed(&rig.found(2, Looked::Nothing)), [("w1", 2)]);
 }

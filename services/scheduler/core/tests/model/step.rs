@@ -248,6 +248,43 @@ pub(crate) fn peaceful_steps(most: usize) -> impl Strategy<Value = Steps> {
     vec(step, 0..most).prop_map(Steps)
 }
 
+/// What happens to a few tasks that fail again and again, while stores come late, messages come twice and look-ups
+/// are answered late.
+pub(crate) fn retry_steps(most: usize) -> impl Strategy<Value = Steps> {
+    let end =
+        prop_oneof![1 => Just(End::Completed), 8 => Just(End::Failed), 1 => Just(End::HandedBack)];
+    let store = prop_oneof![
+        3 => Just(StoreFate::Done),
+        3 => Just(StoreFate::DoneInSilence),
+        1 => Just(StoreFate::DoneUnheard),
+        4 => Just(StoreFate::DoneLater),
+    ];
+    let look = prop_oneof![3 => Just(Fate::Arrives), 3 => Just(Fate::Twice), 1 => Just(Fate::Lost)];
+    let pass = prop_oneof![5 => Just(Fate::Arrives), 1 => Just(Fate::Twice)];
+    let fate = Fate::Arrives;
+    let step = prop_oneof![
+        1 => (0..3_u8).prop_map(|lane| Step::Submit { lane, tasks: 1, attempts: 4, needs: 64 }),
+        2 => (0..2_u8, any::<u8>()).prop_map(|(task, lane)| Step::Resubmit { task, lane }),
+        8 => any::<u8>().prop_map(move |lane| Step::Deliver { lane, messages: 1, fate }),
+        8 => (any::<u8>(), any::<u8>(), end)
+            .prop_map(|(worker, nth, end)| Step::Finish { worker, nth, end }),
+        6 => (any::<u8>(), look).prop_map(|(nth, fate)| Step::Look { nth, fate }),
+        6 => (any::<u8>(), store).prop_map(|(nth, fate)| Step::Store { nth, fate }),
+        5 => any::<u8>().prop_map(|nth| Step::LateStore { nth }),
+        6 => (any::<u8>(), pass).prop_map(|(nth, fate)| Step::PassDue { nth, fate }),
+        5 => any::<u8>().prop_map(move |nth| Step::HearReport { nth, fate }),
+        6 => any::<u8>().prop_map(move |worker| Step::Mail { worker, messages: 4, fate }),
+        2 => Just(Step::BeatAll),
+        3 => (0..700_u16).prop_map(|ms| Step::Pass { ms }),
+        2 => (1..4_u8).prop_map(move |lanes| Step::Open { lanes, fate }),
+        1 => any::<u8>().prop_map(|lane| Step::ResetConsumer { lane }),
+        1 => (1..3_u8).prop_map(|answers| Step::LoseAnswers { answers }),
+        1 => any::<u8>().prop_map(|salt| Step::Restart { salt }),
+        1 => Just(Step::Flow),
+    ];
+    vec(step, 0..most).prop_map(Steps)
+}
+
 fn needs() -> impl Strategy<Value = u8> {
     prop_oneof![1 => Just(0), 1 => 0..4_u8, 2 => any::<u8>()]
 }
