@@ -35,7 +35,8 @@ impl Scheduler {
             self.delivered_again(delivery, input_bytes, actions);
             return;
         }
-        let past = match self.make_way(delivery.seq, &spec, actions) {
+        let again = past == Past::Ours;
+        let past = match self.make_way(delivery.seq, &spec, past, actions) {
             Standing::Duplicate => {
                 actions.push(Action::Tell(Told::Duplicate { task: spec.id }));
                 actions.push(Action::Ack { seq: delivery.seq });
@@ -55,6 +56,7 @@ impl Scheduler {
             expected: None,
             ran: 0,
             came: 0,
+            again,
             copied: false,
             undisturbed: false,
             place: None,

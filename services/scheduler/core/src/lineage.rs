@@ -7,6 +7,8 @@
 //!   put into the schedule counts before it is read.
 //! * Of the same attempt the one in memory stays, but one that only waits makes way for the one that a worker
 //!   has, or for the earlier message. So two leaders that see both in any order ack the same one.
+//! * A message that has come before in this term and was not in memory any more may have been acked, and its ack be
+//!   on its way. Nothing of the same attempt is acked in its favour while both wait.
 //! * One whose retry is being stored makes way for a message of the same attempt. The schedule holds one attempt of
 //!   an id; a store that was given up may come late, take the place of the later attempt, and bring this one.
 //!   For the same reason a look-up that found a later attempt in the schedule is not believed when a copy has come
@@ -20,6 +22,7 @@ use rota_wire::TaskSpec;
 use rota_wire::event::Event as Told;
 
 use crate::action::Action;
+use crate::lanes::Past;
 use crate::scheduler::Scheduler;
 use crate::tasks::{Task, TaskState};
 
@@ -41,6 +44,7 @@ impl Scheduler {
         &mut self,
         seq: u64,
         spec: &TaskSpec,
+        past: Past,
         actions: &mut Vec<Action>,
     ) -> Standing {
         if self.retried.was_followed(seq, spec) {
@@ -56,7 +60,7 @@ impl Scheduler {
         let supersedes = self
             .tasks
             .get(known)
-            .is_some_and(|task| self.supersedes(seq, spec, task));
+            .is_some_and(|task| self.supersedes(seq, spec, past, task));
         if !supersedes {
             self.drop_claim_of(seq);
             if let Some(task) = self.tasks.get_mut(known) {
@@ -72,17 +76,18 @@ impl Scheduler {
         Standing::Heir
     }
 
-    fn supersedes(&self, seq: u64, spec: &TaskSpec, known: &Task) -> bool {
+    fn supersedes(&self, seq: u64, spec: &TaskSpec, past: Past, known: &Task) -> bool {
+        let again = past == Past::Ours;
         match spec.attempt.cmp(&known.spec.attempt) {
             Ordering::Greater => true,
             Ordering::Less => false,
             Ordering::Equal => match known.state {
                 // What it has put into the schedule may have been replaced by what brought this one.
-                TaskState::Settling(_) => true,
+                TaskState::Settling(_) => !again,
                 TaskState::Held(_) => false,
                 TaskState::LookingUp | TaskState::Ready | TaskState::Returning => {
-                    let rank = |seq| (self.recovery.claims.get(seq).is_none(), seq);
-                    rank(seq) < rank(known.delivery.seq)
+                    let rank = |seq, again| (self.recovery.claims.get(seq).is_none(), again, seq);
+                    rank(seq, again) < rank(known.delivery.seq, known.again)
                 }
             },
         }

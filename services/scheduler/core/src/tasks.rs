@@ -34,6 +34,8 @@ pub(crate) struct Task {
     pub(crate) ran: u64,
     /// Counts the tasks that came to wait.
     pub(crate) came: u64,
+    /// Its message had come before, and was not in memory any more: it may be acked already.
+    pub(crate) again: bool,
     /// A copy of it was acked since it was last looked up.
     pub(crate) copied: bool,
     /// A worker was kept for it: it is not suspended again.

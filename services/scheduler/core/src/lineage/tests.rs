@@ -187,6 +187,28 @@ fn what_comes_after_a_later_attempt_was_stored_is_no_copy_left_behind() {
 }
 
 #[test]
+fn of_two_messages_never_both_are_acked_for_each_other() {
+    // The first is acked for the second, and comes again before its ack is carried out.
+    let mut rig = Rig::new();
+    let (one, other) = (lane("echo", 4), lane("echo", 6));
+    rig.open(&one);
+    rig.open(&other);
+    rig.join("w1", 4);
+    rig.event(delivered(1, 1, of_lane("t", &one)));
+    rig.report("w1", 1, failed(Retry::Later));
+    assert_eq!(
+        acked(&rig.event(delivered(2, 1, of_lane("t", &other)))),
+        [1]
+    );
+    let actions = rig.event(delivered(1, 1, of_lane("t", &one)));
+    assert_eq!(
+        acked(&actions),
+        [1],
+        "and not the one for which it was acked"
+    );
+}
+
+#[test]
 fn a_message_that_is_gone_is_forgotten_in_every_state() {
     let mut rig = rig();
     rig.event(delivered(1, 2, task("looked-up")));
