@@ -13,10 +13,10 @@ use rota_wire::{Lane, LeaderMemory, Micros, Span, Term, WorkerId};
 
 use crate::action::Action;
 use crate::allocation::Allocator;
+use crate::departures::DEAD_FOR;
 use crate::estimates::Estimates;
 use crate::event::Event;
 use crate::fleet::{Fleet, Indexes, WorkerKey};
-use crate::heartbeats::DEAD_FOR;
 use crate::lanes::{Consumer, Known, Lanes};
 use crate::losses::Losses;
 use crate::opening::Rounds;
