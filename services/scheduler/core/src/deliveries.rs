@@ -98,14 +98,19 @@ impl Scheduler {
         let Some(task) = self.tasks.get_mut(seq) else {
             return;
         };
+        let mut served = true;
         if let Some(book) = self.lanes.get_mut(&task.lane) {
             book.waiting += 1;
+            served = book.unserved_since.is_none();
         }
         if task.may_have_run() {
             task.state = TaskState::LookingUp;
             self.look_up(seq, actions);
         } else {
             self.make_ready(seq);
+        }
+        if !served {
+            self.await_worker(seq);
         }
     }
 
@@ -139,7 +144,10 @@ impl Scheduler {
 
     /// Puts a task that is counted as waiting into the queue.
     pub(crate) fn make_ready(&mut self, seq: u64) {
-        let expected = self.tasks.get(seq).and_then(|task| self.expected(task));
+        let Some(task) = self.tasks.get(seq) else {
+            return;
+        };
+        let (expected, suspect) = (self.expected(task), self.is_suspect(&task.spec.id));
         let Some(task) = self.tasks.get_mut(seq) else {
             return;
         };
@@ -161,25 +169,19 @@ impl Scheduler {
                 book.held_back += 1;
             }
             self.recovery.hold_back(seq, until);
-            return;
-        }
-        self.line_up(seq);
-    }
-
-    /// Has a ready task wait for its turn.
-    fn line_up(&mut self, seq: u64) {
-        let Some(task) = self.tasks.get(seq) else {
-            return;
-        };
-        let suspect = self.is_suspect(&task.spec.id);
-        if !self.fleet.is_served(&task.spec.kind) {
-            let kind = task.spec.kind.clone();
-            self.await_service(kind);
-        }
-        if suspect {
+        } else if suspect {
             self.suspects.insert(seq);
         } else {
             self.enqueue(seq);
+        }
+    }
+
+    /// Notes that a task waits whose kind may have no worker.
+    pub(crate) fn await_worker(&mut self, seq: u64) {
+        let kind = self.tasks.get(seq).map(|task| &task.spec.kind);
+        if let Some(kind) = kind.filter(|kind| !self.fleet.is_served(kind)) {
+            let kind = kind.clone();
+            self.await_service(kind);
         }
     }
 
@@ -187,7 +189,13 @@ impl Scheduler {
     pub(crate) fn release_held_back(&mut self, now: Micros) {
         while let Some(seq) = self.recovery.next_to_go(now) {
             self.let_go(seq);
-            self.line_up(seq);
+            self.await_worker(seq);
+            let task = self.tasks.get(seq);
+            if task.is_some_and(|task| self.is_suspect(&task.spec.id)) {
+                self.suspects.insert(seq);
+            } else {
+                self.enqueue(seq);
+            }
         }
     }
 
@@ -312,10 +320,7 @@ impl Scheduler {
         task.undisturbed = false;
         task.note = None;
         self.lanes.gave_back(&task.lane);
-        if !self.fleet.is_served(&task.spec.kind) {
-            let kind = task.spec.kind.clone();
-            self.await_service(kind);
-        }
+        self.await_worker(seq);
         actions.push(Action::Nak { seq });
     }
 

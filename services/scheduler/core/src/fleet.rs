@@ -336,9 +336,11 @@ impl Fleet {
 
     /// Takes what is to be sent to each worker, in as many frames as the bounds ask for.
     pub(crate) fn take_outgoing(&mut self) -> Vec<(Reader, Outbox)> {
-        let mut taken = Vec::new();
-        while let Some(key) = self.outgoing.first().copied() {
-            taken.extend(self.take_outbox(key));
+        let mut taken = Vec::with_capacity(self.outgoing.len());
+        while !self.outgoing.is_empty() {
+            for key in std::mem::take(&mut self.outgoing) {
+                taken.extend(self.take_outbox(key));
+            }
         }
         taken
     }

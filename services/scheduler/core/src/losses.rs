@@ -254,6 +254,7 @@ impl Scheduler {
             }
         }
         self.make_ready(seq);
+        self.await_worker(seq);
     }
 
     fn condemn(&mut self, seq: u64, losses: u32, actions: &mut Vec<Action>) {

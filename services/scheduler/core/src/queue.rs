@@ -34,6 +34,12 @@ pub(crate) struct Row {
     needs: Needs,
 }
 
+impl Row {
+    const fn is_needy(&self) -> bool {
+        !matches!(self.needs, Needs::Nothing)
+    }
+}
+
 /// What they need beside a slot.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Needs {
@@ -106,7 +112,7 @@ impl Queue {
             None => lines.entry(line.row.clone()).or_default().insert(place),
         };
         self.len += usize::from(inserted);
-        self.needy += usize::from(inserted && line.row.needs != Needs::Nothing);
+        self.needy += usize::from(inserted && line.row.is_needy());
     }
 
     pub(crate) fn remove(&mut self, line: &Line, place: Place) {
@@ -122,7 +128,7 @@ impl Queue {
         };
         let removed = places.remove(&place);
         self.len -= usize::from(removed);
-        self.needy -= usize::from(removed && line.row.needs != Needs::Nothing);
+        self.needy -= usize::from(removed && line.row.is_needy());
         if places.is_empty() {
             lines.remove(&line.row);
         }
