@@ -200,18 +200,22 @@ impl Session {
         }
     }
 
+    /// Whether a frame names the worker on whose subject it came.
+    fn speaks_for_itself(&self, message: &Received, named: &WorkerId) -> bool {
+        let speaker = self.bus.subjects().speaking_worker(&message.subject);
+        let same = speaker.as_ref() == Some(named);
+        if !same {
+            ignored(&message.subject, &"it names another worker");
+        }
+        same
+    }
+
     fn heartbeat(&mut self, message: &Received) {
         let Some(heartbeat) = decode::<Heartbeat>(message) else {
             return;
         };
-        if self
-            .bus
-            .subjects()
-            .speaking_worker(&message.subject)
-            .as_ref()
-            != Some(&heartbeat.worker)
-        {
-            return ignored(&message.subject, &"it names another worker");
+        if !self.speaks_for_itself(message, &heartbeat.worker) {
+            return;
         }
         if heartbeat.dialect == Dialect::V1 {
             self.old_worker = Some(Instant::now());
@@ -223,14 +227,8 @@ impl Session {
         let Some(Report { worker, outcomes }) = decode(message) else {
             return;
         };
-        if self
-            .bus
-            .subjects()
-            .speaking_worker(&message.subject)
-            .as_ref()
-            != Some(&worker)
-        {
-            return ignored(&message.subject, &"it names another worker");
+        if !self.speaks_for_itself(message, &worker) {
+            return;
         }
         for outcome in outcomes {
             match outcome.ending {
@@ -250,14 +248,8 @@ impl Session {
         let Some(Obituary { worker }) = decode(message) else {
             return;
         };
-        if self
-            .bus
-            .subjects()
-            .speaking_worker(&message.subject)
-            .as_ref()
-            != Some(&worker)
-        {
-            return ignored(&message.subject, &"it names another worker");
+        if !self.speaks_for_itself(message, &worker) {
+            return;
         }
         if self.core.workers().any(|known| *known == worker) {
             self.executor.requests.start(Request::ConfirmDeath(worker));

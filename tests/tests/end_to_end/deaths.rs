@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use rota_local::Signal;
-use rota_tests::{Handler, Installation, LIMIT, Process, Service, wait_for};
+use rota_tests::{Handler, Installation, LIMIT, Service};
 
 use crate::wire::Wire;
-use crate::workers::joined;
+use crate::workers::{joined, until_said_times};
 
 /// Runs until the test lets it go.
 const HANG: &str =
@@ -63,7 +63,7 @@ async fn a_standby_assigns_within_milliseconds_of_the_death_of_the_leader() {
     for round in 1..=ROUNDS {
         let standby = rota.run(Service::Scheduler, &[]);
         standby.until_said("standing by", LIMIT).await;
-        heard_all(&rota).await;
+        heard_all().await;
         leader.kill();
         let killed = Instant::now();
         rota.submit("mark", &[], "").await;
@@ -150,9 +150,9 @@ async fn a_task_whose_worker_always_comes_back_is_no_poison() {
     rota.until_lines("starts", 1, LIMIT).await;
     for times in 1..=4 {
         worker.pause();
-        said_times(&head[1], "worker lost", times).await;
+        until_said_times(&head[1], "worker lost", times).await;
         worker.resume();
-        said_times(&head[1], "worker is there again", times).await;
+        until_said_times(&head[1], "worker is there again", times).await;
     }
     rota.touch("open");
     let results = rota.completed(&[id]).await;
@@ -165,19 +165,7 @@ async fn quiet(span: Duration) {
     tokio::time::sleep(span).await;
 }
 
-async fn said_times(process: &Process, text: &str, times: usize) {
-    wait_for(
-        format!("{text:?} is said {times} times"),
-        LIMIT,
-        async || match process.said(text) {
-            said if said >= times => Ok(()),
-            said => Err(format!("{said} times")),
-        },
-    )
-    .await;
-}
-
 /// A standby has heard each worker once: they speak every half second.
-async fn heard_all(_rota: &Installation) {
+async fn heard_all() {
     quiet(Duration::from_millis(700)).await;
 }

@@ -245,7 +245,8 @@ async fn until_taken(rota: &Installation, kind: &str) {
     .await;
 }
 
-async fn until_said_times(process: &Process, text: &str, times: usize) {
+/// Waits until a process has said something so many times.
+pub(crate) async fn until_said_times(process: &Process, text: &str, times: usize) {
     wait_for(
         format!("{text:?} is said {times} times"),
         LIMIT,
