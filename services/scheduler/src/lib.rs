@@ -3,10 +3,10 @@
 //! ```text
 //! Leadership: stand by ──lease won──► Session (one term) ──lost, cut off──► stand by
 //!                                        │
-//!          lanes ─┐                      │ turn: gather events ► core ► carry out actions
+//!          lanes ─┐                      │ turn: gather events ► core ► Executor
 //!     heartbeats ─┼─► Turn ──► core ──► Actions ──► frames, pulls, acks   at once
-//!        reports ─┤                        └──────► look-ups, stores      as Errands, whose
-//!        errands ─┘                                                       ends are events
+//!        reports ─┤                        └──────► look-ups, stores      as Requests, whose
+//!        answers ─┘                                                       answers are events
 //! ```
 //!
 //! What must hold: only the leader acts; it acts only within its lease; and a session keeps nothing that

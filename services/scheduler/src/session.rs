@@ -3,19 +3,18 @@
 //! A turn takes in all that has arrived, up to a bound, and decides once: under load many tasks share a
 //! frame and a wake-up, and when there is little to do nothing waits for company.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod arrivals;
+mod upkeep;
+
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rota_bus::{
-    AckHandle, Bus, Delivered, InputPolicy, LaneEvent, LeaseValidity, PullEnd, Received, SendError,
-};
+use rota_bus::{Bus, LeaseValidity, Received, SendError};
 use rota_scheduler_core::{Action, Beginning, Event, Options, Scheduler};
 use rota_wire::dispatch::{Ending, Report};
 use rota_wire::fleet::{Heartbeat, Obituary};
 use rota_wire::frame::{self, Frame};
-use rota_wire::{
-    Dialect, Input as TaskInput, Lane, LeaderMemory, Span, Term, Unreadable, WorkerId,
-};
+use rota_wire::{Dialect, Lane, LeaderMemory, Term, WorkerId};
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -33,13 +32,6 @@ const TURN_MAX: usize = 2_048;
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Between two answers to the question why a task is where it is.
 const EXPLAIN_PAUSE: Duration = Duration::from_millis(5);
-/// How often what was learned is stored, and what was lost.
-const MEMORY_EVERY: Duration = Duration::from_secs(30);
-const LOSSES_EVERY: Duration = Duration::from_secs(2);
-/// Nothing has come of a lane for so long before what is un-acked in it is counted.
-const QUIET: Span = Span::from_secs(3);
-/// So long after a worker was heard that reads no inputs from the stream, there may be one.
-const OLD_WORKER_MEMORY: Duration = Duration::from_secs(10);
 
 /// Why a session ended, when nothing went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,9 +117,9 @@ impl Session {
         }
     }
 
-    /// The workers that are there, and what was learned, for the next term.
+    /// The workers to be expected, and what was learned, for the next term.
     pub(crate) fn into_known(self) -> (BTreeSet<WorkerId>, LeaderMemory) {
-        (self.core.workers().cloned().collect(), self.core.memory())
+        (self.core.roll().cloned().collect(), self.core.memory())
     }
 
     /// Schedules until the connection is interrupted or something fails.
@@ -324,135 +316,6 @@ impl Session {
             Answer::Done => {}
         }
         Ok(())
-    }
-
-    fn lane_event(&mut self, event: LaneEvent) {
-        match event {
-            LaneEvent::Delivered(delivered) => self.delivered(*delivered),
-            LaneEvent::PullEnded { lane, unused, end } => {
-                let end = match end {
-                    PullEnd::Nothing => rota_scheduler_core::PullEnd::Nothing,
-                    PullEnd::Cut => rota_scheduler_core::PullEnd::Cut,
-                };
-                self.decide(Event::PullEnded { lane, unused, end });
-            }
-            LaneEvent::Gone { lane } => {
-                warn!(%lane, "the lane's consumer is gone, making it again");
-                self.decide(Event::LaneGone { lane });
-            }
-        }
-    }
-
-    fn delivered(&mut self, delivered: Delivered) {
-        let Delivered {
-            lane,
-            delivery,
-            pending,
-            headers,
-            input,
-            ack,
-        } = delivered;
-        match rota_wire::TaskSpec::from_ready(&lane.kind, &headers) {
-            Ok(task) => {
-                let input_bytes = input.bytes();
-                self.executor.messages.keep(delivery.seq, ack, input);
-                self.decide(Event::Delivered {
-                    lane,
-                    delivery,
-                    pending,
-                    task,
-                    input_bytes,
-                });
-            }
-            Err(unreadable) => {
-                self.unreadable(&lane, delivery.seq, ack, &unreadable);
-                self.decide(Event::Unreadable {
-                    lane,
-                    delivery,
-                    pending,
-                });
-            }
-        }
-    }
-
-    /// What a newer Rota wrote stays un-acked: a newer leader is given it. What nobody of ours wrote is put away
-    /// among the dead letters.
-    fn unreadable(&mut self, lane: &Lane, seq: u64, ack: AckHandle, unreadable: &Unreadable) {
-        match unreadable {
-            Unreadable::Newer { .. } => {
-                warn!(%lane, seq, reason = %unreadable, "left in its lane for a newer scheduler");
-                self.uncounted.insert(lane.clone());
-            }
-            Unreadable::Malformed(_) => {
-                warn!(%lane, seq, reason = %unreadable, "not a task: put away as a dead letter");
-                let nothing = TaskInput::InStream { bytes: 0 };
-                self.executor.messages.keep(seq, ack, nothing);
-                self.executor.requests.start(Request::StoreMalformed {
-                    seq,
-                    lane: lane.clone(),
-                    reason: unreadable.to_string(),
-                });
-            }
-        }
-    }
-
-    /// What is done now and then.
-    fn look(&mut self, inputs: &mut Inputs) {
-        for event in inputs.lanes.write_off() {
-            self.lane_event(event);
-        }
-        let old = self
-            .old_worker
-            .is_some_and(|heard| heard.elapsed() < OLD_WORKER_MEMORY);
-        let policy = if old {
-            InputPolicy::WithMessages
-        } else {
-            InputPolicy::MayBeLeft
-        };
-        inputs.lanes.set_inputs(policy);
-        self.executor.messages.set_policy(policy);
-        self.store_memory();
-        if self.audit.is_due() {
-            let lanes = self.audit.take_turn(&self.quiet_lanes());
-            self.executor.requests.start(Request::CountUnacked(lanes));
-        }
-    }
-
-    fn quiet_lanes(&self) -> BTreeMap<Lane, u64> {
-        let mut lanes = self.core.unacked(self.clock.now(), QUIET);
-        lanes.retain(|lane, _| !self.uncounted.contains(lane));
-        lanes
-    }
-
-    /// Opens lanes anew in which more is un-acked than we know of, and looks through those that are at rest.
-    fn counted(&mut self, counts: Vec<(Lane, u64, u64)>, inputs: &mut Inputs) {
-        let quiet = self.quiet_lanes();
-        for (lane, known, counted) in counts {
-            let Some(known_now) = quiet.get(&lane) else {
-                continue;
-            };
-            if self.audit.note(&lane, counted, known.max(*known_now)) {
-                warn!(%lane, counted, known, "more is un-acked than is known: opening the lane anew");
-                inputs.lanes.remove(&lane);
-                self.decide(Event::LaneGone { lane });
-            } else if counted == 0 && *known_now == 0 {
-                self.executor.requests.start(Request::SettleStrays(lane));
-            }
-        }
-    }
-
-    fn store_memory(&mut self) {
-        let (version, at) = self.stored;
-        let due = if self.core.memory_version() == version {
-            MEMORY_EVERY
-        } else {
-            LOSSES_EVERY
-        };
-        if at.elapsed() >= due {
-            self.stored = (self.core.memory_version(), Instant::now());
-            let memory = Box::new(self.core.memory());
-            self.executor.requests.start(Request::StoreMemory(memory));
-        }
     }
 
     fn decide(&mut self, event: Event) {

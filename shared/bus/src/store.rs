@@ -123,15 +123,14 @@ impl Storing {
     /// [`StoreError`] when it was not stored, or nobody knows.
     pub async fn done(self) -> Result<Stored, StoreError> {
         let Self { subject, answer } = self;
-        let answer = match answer {
-            Answer::Nats(answer) => answer,
+        match answer {
+            Answer::Nats(answer) => match answer.into_future().await {
+                Ok(ack) if ack.duplicate => Ok(Stored::Duplicate { seq: ack.sequence }),
+                Ok(ack) => Ok(Stored::New { seq: ack.sequence }),
+                Err(error) => Err(classify(subject, error)),
+            },
             #[cfg(feature = "memory")]
-            Answer::Memory(answer) => return answer.done(subject).await,
-        };
-        match answer.into_future().await {
-            Ok(ack) if ack.duplicate => Ok(Stored::Duplicate { seq: ack.sequence }),
-            Ok(ack) => Ok(Stored::New { seq: ack.sequence }),
-            Err(error) => Err(classify(subject, error)),
+            Answer::Memory(answer) => answer.done(subject).await,
         }
     }
 }

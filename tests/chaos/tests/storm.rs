@@ -26,7 +26,7 @@ async fn survives(seed: u64, servers: usize) {
         families: Family::value_variants().to_vec(),
         binaries: None,
         old_binaries: None,
-        calm_limit: Duration::from_secs(20),
+        calm_limit: Duration::from_secs(60),
         folder: None,
     };
     let storm = blow(&options).await.expect("the storm itself works");

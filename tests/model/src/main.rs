@@ -37,6 +37,7 @@ struct Args {
 
 #[derive(Debug, Default)]
 struct Totals {
+    played: u64,
     tasks: u64,
     executions: u64,
     faults: u64,
@@ -76,9 +77,9 @@ fn main() -> ExitCode {
     for violation in &totals.violations {
         println!("{violation}\n");
     }
-    let played = next.load(Ordering::Relaxed).min(args.count);
     let seconds = began.elapsed().as_secs_f64();
     let Totals {
+        played,
         tasks,
         executions,
         faults,
@@ -110,6 +111,7 @@ fn play(args: &Args, next: &AtomicU64, totals: &Mutex<Totals>) {
         let mut totals = totals
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
+        totals.played += 1;
         match played {
             Ok(Ok(summary)) => {
                 totals.tasks += summary.tasks as u64;

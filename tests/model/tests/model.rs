@@ -3,7 +3,7 @@
 use std::thread;
 
 /// Seeds in one run of the tests, shared by as many threads as there are.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 200;
 
 #[test]
 fn whatever_goes_wrong_each_confirmed_task_has_its_one_result() {

@@ -35,7 +35,7 @@ impl Scheduler {
             self.delivered_again(delivery, input_bytes, actions);
             return;
         }
-        let again = past == Past::Ours;
+        let again = past.is_again();
         let past = match self.make_way(delivery.seq, &spec, past, actions) {
             Standing::Duplicate => {
                 actions.push(Action::Tell(Told::Duplicate { task: spec.id }));
@@ -162,7 +162,7 @@ impl Scheduler {
                 self.runners.reclass(worker, class);
             }
         }
-        if task.past == Past::Left
+        if task.past.is_left()
             && let Some(until) = self.recovery.hold_until(task.came_at, self.now)
         {
             if let Some(book) = self.lanes.get_mut(&task.lane) {

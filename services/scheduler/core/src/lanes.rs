@@ -93,6 +93,20 @@ pub(crate) enum Past {
     Ours,
     /// It was handed out in an earlier term, or by a consumer that was lost.
     Left,
+    /// Both.
+    LeftAgain,
+}
+
+impl Past {
+    /// Whether it was handed out in this term.
+    pub(crate) const fn is_again(self) -> bool {
+        matches!(self, Self::Ours | Self::LeftAgain)
+    }
+
+    /// Whether it was handed out before that.
+    pub(crate) const fn is_left(self) -> bool {
+        matches!(self, Self::Left | Self::LeftAgain)
+    }
 }
 
 /// All lanes that are open or wanted.
@@ -398,7 +412,8 @@ impl LaneBook {
         self.newest = self.newest.max(delivery.seq);
         self.came = true;
         match (left, ours) {
-            (true, _) => Past::Left,
+            (true, false) => Past::Left,
+            (true, true) => Past::LeftAgain,
             (false, true) => Past::Ours,
             (false, false) => Past::None,
         }

@@ -35,6 +35,7 @@ pub mod scheduler;
 mod allocation;
 mod check;
 mod deliveries;
+mod departures;
 mod dispatch;
 mod estimates;
 mod explain;

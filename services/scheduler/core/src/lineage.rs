@@ -9,7 +9,7 @@
 //!   has, or for the earlier message. So two leaders that see both in any order ack the same one.
 //! * A message that has come before in this term and was not in memory any more may have been acked, and its ack be
 //!   on its way. Nothing of the same attempt is acked in its favour while both wait.
-//! * One whose retry is being stored makes way for a message of the same attempt. The schedule holds one attempt of
+//! * One whose retry is being stored makes way for a message of the same attempt and submission. The schedule holds one attempt of
 //!   an id; a store that was given up may come late, take the place of the later attempt, and bring this one.
 //!   For the same reason a look-up that found a later attempt in the schedule is not believed when a copy has come
 //!   since it was asked for.
@@ -24,7 +24,7 @@ use rota_wire::event::Event as Told;
 use crate::action::Action;
 use crate::lanes::Past;
 use crate::scheduler::Scheduler;
-use crate::tasks::{Task, TaskState};
+use crate::tasks::{Settling, SettlingStep, Task, TaskState};
 
 /// What a message is beside the one that is in memory for its task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,16 +77,21 @@ impl Scheduler {
     }
 
     fn supersedes(&self, seq: u64, spec: &TaskSpec, past: Past, known: &Task) -> bool {
-        let again = past == Past::Ours;
+        let again = past.is_again();
         match spec.attempt.cmp(&known.spec.attempt) {
             Ordering::Greater => true,
             Ordering::Less => false,
             Ordering::Equal => match known.state {
                 // What it has put into the schedule may have been replaced by what brought this one.
-                TaskState::Settling(_) => !again,
+                TaskState::Settling(Settling {
+                    step: SettlingStep::Retry { .. },
+                    ..
+                }) => !again && spec.submitted == known.spec.submitted,
+                TaskState::Settling(_) => false,
                 TaskState::Held(_) => false,
                 TaskState::LookingUp | TaskState::Ready | TaskState::Returning => {
-                    let rank = |seq, again| (self.recovery.claims.get(seq).is_none(), again, seq);
+                    // That its ack is on its way counts for more than that a worker claims it.
+                    let rank = |seq, again| (again, self.recovery.claims.get(seq).is_none(), seq);
                     rank(seq, again) < rank(known.delivery.seq, known.again)
                 }
             },

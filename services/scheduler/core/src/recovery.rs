@@ -94,6 +94,12 @@ impl Recovery {
         }
     }
 
+    /// The workers that were expected and may still answer.
+    pub(crate) fn awaited(&self) -> impl Iterator<Item = &WorkerId> {
+        let listening = self.listening_until.is_some();
+        self.missing.iter().filter(move |_| listening)
+    }
+
     /// Until when a delivery that was left, came then and is claimed by nobody is held back; nothing if
     /// whoever could claim it has been heard.
     pub(crate) fn hold_until(&self, came: Micros, now: Micros) -> Option<Micros> {

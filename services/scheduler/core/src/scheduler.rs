@@ -13,10 +13,10 @@ use rota_wire::{Lane, LeaderMemory, Micros, Span, Term, WorkerId};
 
 use crate::action::Action;
 use crate::allocation::Allocator;
+use crate::departures::DEAD_FOR;
 use crate::estimates::Estimates;
 use crate::event::Event;
 use crate::fleet::{Fleet, Indexes, WorkerKey};
-use crate::heartbeats::DEAD_FOR;
 use crate::lanes::{Consumer, Known, Lanes};
 use crate::losses::Losses;
 use crate::opening::Rounds;
@@ -264,6 +264,12 @@ impl Scheduler {
             }
         }
         known
+    }
+
+    /// Whom the next leader is to expect: the workers that are there, and those whose answer to our own roll call
+    /// is still awaited. A term may be over before anybody could answer.
+    pub fn roll(&self) -> impl Iterator<Item = &WorkerId> {
+        self.workers().chain(self.recovery.awaited())
     }
 
     /// What it has learned, for the leader after it.

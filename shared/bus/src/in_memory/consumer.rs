@@ -65,6 +65,8 @@ pub(super) struct Consumer {
     created: u64,
     /// Until when it has no leader, by the steady clock.
     pub(super) leaderless_until: Option<u64>,
+    /// Whether its leader is on its way out.
+    falters: bool,
     /// Until when it hands out nothing, by the steady clock.
     paused_until: Option<u64>,
     /// The first sequence of the stream that was not looked at yet.
@@ -75,7 +77,7 @@ pub(super) struct Consumer {
     /// How often each pending message was delivered.
     counts: BTreeMap<u64, u32>,
     pulls: VecDeque<Pull>,
-    /// The newest deliveries, with their time: what a new leader may not have heard of.
+    /// The newest deliveries, with their time: what a crash may lose.
     recent: VecDeque<(u64, u64)>,
 }
 
@@ -110,6 +112,7 @@ impl Consumer {
             settings,
             created: now.wall,
             leaderless_until: None,
+            falters: false,
             paused_until: None,
             next: 1,
             delivered: Mark::default(),
@@ -158,12 +161,27 @@ impl Consumer {
         self.next
     }
 
-    /// Another copy leads: waiting pulls end, and what was delivered since `since` may be unknown to it.
-    pub(super) fn step_down(&mut self, until: u64, forgets_since: u64, out: &mut Vec<Parcel>) {
+    /// Another copy is about to lead. What is delivered now is known to it as delivered, and is not sent any more.
+    pub(super) fn falter(&mut self) {
+        self.falters = true;
+    }
+
+    /// Whether what it delivers is not sent.
+    pub(super) const fn falters(&self) -> bool {
+        self.falters
+    }
+
+    /// Another copy leads: waiting pulls end.
+    pub(super) fn step_down(&mut self, until: u64, out: &mut Vec<Parcel>) {
+        self.falters = false;
         self.leaderless_until = Some(until);
         self.end_pulls(End::LeadershipChange, out);
-        let unknown = self.recent.iter().filter(|(at, _)| *at >= forgets_since);
-        let first = unknown.map(|(_, seq)| *seq).min();
+    }
+
+    /// A crash has lost what was delivered since then: it is delivered again, as if for the first time.
+    pub(super) fn forget_since(&mut self, since: u64) {
+        let forgotten = self.recent.iter().filter(|(at, _)| *at >= since);
+        let first = forgotten.map(|(_, seq)| *seq).min();
         self.recent.clear();
         let Some(first) = first else {
             return;
@@ -173,10 +191,9 @@ impl Consumer {
         self.counts.retain(|seq, _| !forgotten.contains_key(seq));
         if let Some(lowest) = forgotten.values().map(|p| p.consumer_seq).min() {
             self.next = first;
-            let (consumer_seq, stream_seq) = (lowest - 1, first - 1);
             self.delivered = Mark {
-                consumer_seq,
-                stream_seq,
+                consumer_seq: lowest - 1,
+                stream_seq: first - 1,
             };
         }
     }

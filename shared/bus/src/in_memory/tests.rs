@@ -26,7 +26,11 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
-        let server = Server::start(1, START);
+        Self::from_seed(1)
+    }
+
+    fn from_seed(seed: u64) -> Self {
+        let server = Server::start(seed, START);
         let (client, _) = server.connect("tester");
         Self { server, client }
     }

@@ -50,6 +50,12 @@ pub(super) enum Event {
     LateAnswer { parcel: Parcel },
     /// A stream has something to do.
     Stream { name: String },
+    /// A consumer loses its leader.
+    StepDown {
+        stream: String,
+        consumer: String,
+        until: u64,
+    },
     /// A consumer has a leader again.
     Elected { stream: String, consumer: String },
     /// A client's connection is up again.
@@ -153,6 +159,11 @@ impl World {
                 self.alarms.remove(&name);
                 self.tend(&name);
             }
+            Event::StepDown {
+                stream,
+                consumer,
+                until,
+            } => self.consumer_steps_down(&stream, &consumer, until),
             Event::Elected { stream, consumer } => self.elected(&stream, &consumer),
             Event::Reconnect { client, life } => self.reconnect(client, life),
         }
@@ -206,7 +217,8 @@ impl World {
 
     /// What the server says goes to whom it was asked to tell it, be that a stream.
     fn spread(&mut self, parcel: &Parcel) {
-        if !parcel.to.starts_with("_INBOX.") {
+        // What a consumer delivers keeps its own subject, and lies in a stream already.
+        if parcel.packet.subject.as_str() == parcel.to {
             self.store(&parcel.packet);
         }
         for id in self.interest.listeners(&parcel.to) {
@@ -286,11 +298,21 @@ impl World {
             stream.publish_due(now);
         }
         let mut consumers = std::mem::take(&mut stream.consumers);
+        let mut unsent = Vec::new();
         for consumer in consumers.values_mut() {
-            consumer.deliver(stream, &self.interest, now, &mut out);
+            let sent = if consumer.falters() {
+                &mut unsent
+            } else {
+                &mut out
+            };
+            consumer.deliver(stream, &self.interest, now, sent);
         }
         stream.consumers = consumers;
         let next = stream.next_deadline(now);
+        for parcel in unsent {
+            let message = describe(&parcel.packet);
+            self.trouble(format!("recorded and not sent: {message}"));
+        }
         self.deliver(out);
         self.set_alarm(name, next);
     }

@@ -263,3 +263,17 @@ fn a_copy_whose_later_attempt_does_not_come_is_run_after_all() {
     assert_eq!(looked_up(&rig.wait(Span::from_secs(20))), [2]);
     assert_eq!(placed(&rig.found(2, Looked::Nothing)), [("w1", 2)]);
 }
+
+/// A resubmission must not be run in place of a task whose end, or whose retry, is on its way into the streams.
+#[test]
+fn a_resubmission_takes_no_place_while_what_settles_the_task_is_stored() {
+    for retry in [Retry::Never, Retry::Later] {
+        let mut rig = rig();
+        rig.event(delivered(1, 1, task("t")));
+        rig.report("w1", 1, failed(retry));
+        let mut anew = task("t");
+        anew.submitted.0 += 1;
+        let actions = rig.event(delivered(2, 1, anew));
+        assert_eq!((acked(&actions), looked_up(&actions)), (vec![2], vec![]));
+    }
+}

@@ -469,3 +469,17 @@ fn what_a_worker_holds_of_a_server_that_is_no_more_is_not_taken_for_a_task_of_ou
     assert_eq!(acked(&actions), []);
     assert_eq!(settled(&actions), [("w1", 77)]);
 }
+
+#[test]
+fn a_term_that_ends_before_its_roll_is_called_hands_on_whom_it_expected() {
+    let mut rig = Rig::recovering(Options::default(), &["w1", "w2"]);
+    rig.join("w1", 2);
+    let roll: Vec<String> = rig.scheduler.roll().map(ToString::to_string).collect();
+    assert_eq!(roll, ["w1", "w2"]);
+    rig.wait(Span::from_secs(10));
+    assert!(
+        !rig.scheduler
+            .roll()
+            .any(|worker| worker.to_string() == "w2")
+    );
+}

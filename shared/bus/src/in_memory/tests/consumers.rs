@@ -1,3 +1,5 @@
+//! Consumers, as the real server was seen to serve them: acks, resets, pulls, counts.
+
 use super::*;
 
 /// A work queue with five messages, and what is pulled from it.

@@ -1,3 +1,5 @@
+//! Core messages: interest, requests, and nobody there.
+
 use super::*;
 
 #[tokio::test(start_paused = true)]

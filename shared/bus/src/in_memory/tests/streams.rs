@@ -1,3 +1,5 @@
+//! Streams, as the real server was seen to keep them: expectations, duplicates, limits, schedules.
+
 use super::*;
 
 async fn schedules(rig: &Rig) {

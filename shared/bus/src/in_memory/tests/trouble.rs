@@ -1,8 +1,14 @@
+//! The troubles that the server in memory makes when it is told to.
+
 use super::super::Weather;
 use super::*;
 
 async fn delivered(batch: u64) -> (Rig, Subscriber, Vec<Message>) {
-    let rig = Rig::new();
+    delivered_from(1, batch).await
+}
+
+async fn delivered_from(seed: u64, batch: u64) -> (Rig, Subscriber, Vec<Message>) {
+    let rig = Rig::from_seed(seed);
     rig.work_queue().await;
     rig.consumer("c", json!({"filter_subject": "w.1"})).await;
     for body in ["1", "2", "3"] {
@@ -20,6 +26,7 @@ async fn a_step_down_ends_pulls_and_loses_acks_until_there_is_a_leader() {
     pause(100).await;
     rig.server
         .step_down_consumer("W", "c", Duration::from_millis(300));
+    pause(6).await;
     assert_eq!(status(&now(&mut inbox)), (409, "Leadership Change"));
     rig.say(&reply(&deliveries[0]), "");
     rig.pull("c", "in", json!({"batch": 1}));
@@ -31,13 +38,28 @@ async fn a_step_down_ends_pulls_and_loses_acks_until_there_is_a_leader() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_leader_may_not_know_of_the_last_deliveries() {
-    let (rig, mut inbox, deliveries) = delivered(2).await;
+async fn what_is_delivered_while_the_leader_changes_is_recorded_and_not_sent() {
+    let (rig, mut inbox, _) = delivered(2).await;
     rig.server
         .step_down_consumer("W", "c", Duration::from_millis(10));
+    rig.pull("c", "in", json!({"batch": 1}));
+    assert!(nothing(&mut inbox));
     pause(20).await;
-    rig.pull("c", "in", json!({"batch": 2}));
-    assert_eq!(numbers(&now(&mut inbox)), numbers(&deliveries[0]));
+    let info = rig.info("c").await;
+    assert_eq!(info["num_ack_pending"], 3);
+    assert_eq!(info["delivered"]["stream_seq"], 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_may_lose_what_was_delivered_just_before_it() {
+    let mut forgot = 0;
+    for seed in 0..20 {
+        let (rig, _inbox, _) = delivered_from(seed, 2).await;
+        rig.server.restart(Duration::from_millis(10));
+        pause(500).await;
+        forgot += u32::from(rig.info("c").await["num_ack_pending"] == 0);
+    }
+    assert!((3..18).contains(&forgot), "{forgot} of 20");
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,11 +3,13 @@
 use serde_json::json;
 
 use super::{Event, World};
-use crate::in_memory::consumer::End;
+use crate::in_memory::consumer::{Consumer, End};
 use crate::in_memory::packet;
 
-/// Deliveries of so many microseconds before a change of leader may be unknown to the next one.
-const UNREPLICATED: u64 = 5_000;
+/// So long before a change of leader deliveries are recorded and not sent, in microseconds.
+const FALTERING: u64 = 5_000;
+/// A crash may lose what consumers did for so long before it.
+const UNWRITTEN: u64 = 100_000;
 
 impl World {
     /// The stream has no leader for a time.
@@ -21,28 +23,40 @@ impl World {
         }
     }
 
-    /// The consumer has no leader for a time; waiting pulls end.
+    /// The consumer has no leader for a time. Its last deliveries before that are recorded and not sent.
     pub(in super::super) fn step_down_consumer(
         &mut self,
+        stream: &str,
         name: &str,
-        consumer: &str,
         for_micros: u64,
     ) {
-        let until = self.now + for_micros;
-        let since = self.now.saturating_sub(UNREPLICATED);
+        let Some(consumer) = self.consumer(stream, name) else {
+            return;
+        };
+        consumer.falter();
+        let event = Event::StepDown {
+            stream: stream.to_owned(),
+            consumer: name.to_owned(),
+            until: self.now + FALTERING + for_micros,
+        };
+        self.plan(self.now + FALTERING, event);
+    }
+
+    /// Waiting pulls end.
+    pub(super) fn consumer_steps_down(&mut self, stream: &str, name: &str, until: u64) {
         let mut out = Vec::new();
-        let Some(stream) = self.streams.get_mut(name) else {
+        let Some(consumer) = self.consumer(stream, name) else {
             return;
         };
-        let Some(found) = stream.consumers.get_mut(consumer) else {
-            return;
-        };
-        found.step_down(until, since, &mut out);
-        self.trouble(format!("no leader: consumer {consumer} of {name}"));
+        consumer.step_down(until, &mut out);
+        self.trouble(format!("no leader: consumer {name} of {stream}"));
         self.deliver(out);
-        let (stream, consumer) = (name.to_owned(), consumer.to_owned());
+        let (stream, consumer) = (stream.to_owned(), name.to_owned());
         self.plan(until, Event::Elected { stream, consumer });
-        self.settle();
+    }
+
+    fn consumer(&mut self, stream: &str, name: &str) -> Option<&mut Consumer> {
+        self.streams.get_mut(stream)?.consumers.get_mut(name)
     }
 
     /// The servers of a cluster tell it to whoever wants to know.
@@ -66,15 +80,19 @@ impl World {
         }
     }
 
-    /// The server stops and is back after a time: all are cut off, pulls are forgotten, and so are the ids of
-    /// messages that are gone.
+    /// The server crashes and is back after a time: all are cut off, pulls are forgotten, and so are the ids of
+    /// messages that are gone, and perhaps what consumers did last.
     pub(in super::super) fn restart(&mut self, for_micros: u64) {
         self.trouble("the server restarts".to_owned());
         let mut out = Vec::new();
+        let since = self.now.saturating_sub(UNWRITTEN);
         for stream in self.streams.values_mut() {
             stream.restart();
             for consumer in stream.consumers.values_mut() {
                 consumer.end_pulls(End::ServerShutdown, &mut out);
+                if self.dice.happens(500) {
+                    consumer.forget_since(since);
+                }
             }
         }
         drop(out);

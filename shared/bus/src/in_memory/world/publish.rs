@@ -63,7 +63,8 @@ impl World {
             Err(fault) => json!({"stream": stream, "seq": 0, "error": fault.to_json()}),
         };
         let parcel = json(reply, &answer);
-        if self.dice.happens(weather.late_stores) {
+        // What is stored late where a result was stored meanwhile would destroy it.
+        if reply.starts_with("_INBOX.") && self.dice.happens(weather.late_stores) {
             let at = self.now + self.dice.between(1_000, LATE_MAX);
             self.trouble(format!("stored, the answer late: {subject}"));
             return self.plan(at, Event::LateAnswer { parcel });
