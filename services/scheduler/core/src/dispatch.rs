@@ -38,10 +38,23 @@ impl Scheduler {
         self.backfill(actions);
         self.preempt(actions);
         self.reserve(now, actions);
-        for (reader, outbox) in self.fleet.take_outgoing() {
-            actions.push(assign(reader, outbox));
-        }
+        self.send_all(actions);
         self.pull(actions);
+    }
+
+    /// Closes all frames. What is too much for one goes into another.
+    fn send_all(&mut self, actions: &mut Vec<Action>) {
+        loop {
+            let workers = self.fleet.take_outgoing();
+            if workers.is_empty() {
+                return;
+            }
+            for worker in workers {
+                if let Some((reader, outbox)) = self.fleet.take_outbox(worker) {
+                    actions.push(assign(reader, outbox));
+                }
+            }
+        }
     }
 
     /// Gives free slots to whatever is next, until nothing that waits has a worker with a free slot.

@@ -334,15 +334,9 @@ impl Fleet {
         })
     }
 
-    /// Takes what is to be sent to each worker, in as many frames as the bounds ask for.
-    pub(crate) fn take_outgoing(&mut self) -> Vec<(Reader, Outbox)> {
-        let mut taken = Vec::with_capacity(self.outgoing.len());
-        while !self.outgoing.is_empty() {
-            for key in std::mem::take(&mut self.outgoing) {
-                taken.extend(self.take_outbox(key));
-            }
-        }
-        taken
+    /// The workers to whom something is to be sent.
+    pub(crate) fn take_outgoing(&mut self) -> BTreeSet<WorkerKey> {
+        std::mem::take(&mut self.outgoing)
     }
 
     /// Takes what is to be sent to one worker; of very many orders the rest is left for another frame.
