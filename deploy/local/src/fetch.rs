@@ -155,13 +155,13 @@ async fn fetch_into(root: &Path, failed: &mut Vec<FailedStep>) -> Option<PathBuf
         return Some(found);
     }
     info!(folder = %root.display(), "no nats-server here that is new enough, fetching one");
-    if let Some(found) = attempt("release", release::fetch(&lock), failed).await {
+    if let Some(found) = attempt("release", Box::pin(release::fetch(&lock)), failed).await {
         return Some(found);
     }
-    if let Some(found) = attempt("apt", apt::fetch(&lock), failed).await {
+    if let Some(found) = attempt("apt", Box::pin(apt::fetch(&lock)), failed).await {
         return Some(found);
     }
-    attempt("go", golang::fetch(&lock), failed).await
+    attempt("go", Box::pin(golang::fetch(&lock)), failed).await
 }
 
 async fn attempt(

@@ -32,7 +32,7 @@ pub(crate) async fn run(
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             pace.tick().await;
-            if readings.send(read(&bus).await).await.is_err() {
+            if readings.send(Box::pin(read(&bus)).await).await.is_err() {
                 return;
             }
         }

@@ -79,8 +79,8 @@ pub async fn run_on(bus: Bus, kinds_max: usize, draining: CancellationToken) {
     let due = intake("due", FeedSource::Due);
     drop(settler);
     tokio::join!(
-        submissions.run(draining.clone()),
-        due.run(draining),
+        Box::pin(submissions.run(draining.clone())),
+        Box::pin(due.run(draining)),
         storing_events
     );
 }

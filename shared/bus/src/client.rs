@@ -116,7 +116,8 @@ impl Client {
         request: Request,
     ) -> Result<Message, RequestError> {
         match self {
-            Self::Nats { client, .. } => client.send_request(to, request).await,
+            // Boxed: it is large, and each of its callers would be.
+            Self::Nats { client, .. } => Box::pin(client.send_request(to, request)).await,
             #[cfg(feature = "memory")]
             Self::Memory(client) => {
                 let limit = request.timeout.flatten();

@@ -152,7 +152,7 @@ impl Bus {
             let messages = messages.heartbeat(Duration::from_secs(3)).messages();
             Ok::<_, Cause>(Messages::Nats(Box::new(messages.await?)))
         };
-        match within(opening).await {
+        match within(Box::pin(opening)).await {
             Ok(messages) => Ok(Feed {
                 bus: self.clone(),
                 consumer,

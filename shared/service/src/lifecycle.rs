@@ -150,6 +150,8 @@ impl Lifecycle {
 
     fn track(&self, part: impl Future<Output = Result<(), PartFailed>> + Send + 'static) {
         let lifecycle = self.clone();
+        // Boxed at once: each layer of a spawn that takes a future by value has it on the stack again.
+        let part = Box::pin(part);
         self.parts.spawn(async move {
             if let Err(failure) = part.await {
                 lifecycle.fail(failure);

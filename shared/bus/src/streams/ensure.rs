@@ -33,9 +33,10 @@ impl Bus {
         if let crate::client::Client::Memory(_) = self.client() {
             return self.ensure_in_memory(options).await;
         }
-        let streams = self.ensure_all(options);
-        let leases = self.ensure_bucket(lease_bucket(self.subjects(), options));
-        let memory = self.ensure_bucket(memory_bucket(self.subjects(), options));
+        // Boxed: they are large, and the future of each service would be.
+        let streams = Box::pin(self.ensure_all(options));
+        let leases = Box::pin(self.ensure_bucket(lease_bucket(self.subjects(), options)));
+        let memory = Box::pin(self.ensure_bucket(memory_bucket(self.subjects(), options)));
         tokio::try_join!(streams, leases, memory)?;
         Ok(())
     }
@@ -71,7 +72,7 @@ impl Bus {
             source,
         };
         let jetstream = self.jetstream().map_err(failed)?;
-        let error = match limited(jetstream.create_stream(wanted.clone())).await {
+        let error = match limited(Box::pin(jetstream.create_stream(wanted.clone()))).await {
             Ok(Ok(found)) => return compare(&found.cached_info().config, &wanted),
             Ok(Err(error)) => error,
             Err(error) => {
