@@ -1,16 +1,22 @@
 //! What a session listens to, and in which order it is taken in.
 
+use std::collections::VecDeque;
+
 use rota_bus::{
     Bus, Echo, LaneEvent, LaneReader, LeaseValidity, Link, Received, SendError, Subscription,
     Undelivered,
 };
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, interval, sleep_until};
+use tracing::warn;
 
 use crate::executor::Executor;
 use crate::hearing::ECHO_EVERY;
 use crate::requests::Answer;
 use crate::session::LOOK_EVERY;
+
+/// Questions that wait, at most: the last is answered after a third of a second.
+const QUESTIONS_MAX: usize = 64;
 
 /// All that a session hears.
 pub(crate) struct Inputs {
@@ -25,7 +31,9 @@ pub(crate) struct Inputs {
     pub(crate) link: watch::Receiver<Link>,
     echo_ticks: Interval,
     looks: Interval,
-    /// Before this no question is taken in: an explanation looks at all workers.
+    /// Questions that wait to be answered.
+    questions: VecDeque<Received>,
+    /// Before this no question is answered: an explanation looks at all workers.
     explain_at: Instant,
 }
 
@@ -70,6 +78,7 @@ impl Inputs {
             undelivered: bus.undelivered().await?,
             echo_ticks: interval(ECHO_EVERY),
             looks,
+            questions: VecDeque::new(),
             explain_at: Instant::now(),
         })
     }
@@ -81,7 +90,7 @@ impl Inputs {
 
     /// Waits for something to happen.
     pub(crate) async fn next(&mut self, deadline: Instant, executor: &mut Executor) -> Input {
-        let may_explain = self.explain_at <= Instant::now();
+        let may_explain = !self.questions.is_empty();
         tokio::select! {
             biased;
             _ = self.link.changed() => Input::Cut,
@@ -95,11 +104,40 @@ impl Inputs {
             answer = executor.next_answer() => Input::Answer(answer),
             Some(event) = self.lanes.next() => Input::Lane(event),
             Some(message) = self.hints.next() => Input::Hint(message),
-            Some(message) = self.explains.next(), if may_explain => Input::Explain(message),
-            () = sleep_until(self.explain_at), if !may_explain => Input::Deadline,
             _ = self.looks.tick() => Input::Look,
+            () = sleep_until(self.explain_at), if may_explain => self.next_question(),
+            Some(message) = self.explains.next() => {
+                self.take_questions(message);
+                Input::Deadline
+            }
             else => Input::Cut,
         }
+    }
+
+    /// Reads all questions that have arrived, and keeps a few. Whoever asks more than can be answered must not fill
+    /// the subscription: the connection would count as too slow, and the term would end.
+    fn take_questions(&mut self, first: Received) {
+        let mut arrived = Some(first);
+        let mut dropped = 0;
+        while let Some(message) = arrived {
+            if self.questions.len() < QUESTIONS_MAX {
+                self.questions.push_back(message);
+            } else {
+                dropped += 1;
+            }
+            arrived = self.explains.try_next();
+        }
+        if dropped > 0 {
+            warn!(
+                dropped,
+                "more questions than can be answered why tasks are where they are"
+            );
+        }
+    }
+
+    fn next_question(&mut self) -> Input {
+        let question = self.questions.pop_front();
+        question.map_or(Input::Deadline, Input::Explain)
     }
 
     /// Something that has happened already, if anything.
@@ -112,5 +150,6 @@ impl Inputs {
             .or_else(|| self.reports.try_next().map(Input::Report))
             .or_else(|| executor.try_next_answer().map(Input::Answer))
             .or_else(|| self.lanes.try_next().map(Input::Lane))
+            .or_else(|| self.hints.try_next().map(Input::Hint))
     }
 }

@@ -201,8 +201,11 @@ impl Leadership {
             Err(error) => {
                 warn!(%term, error = %rota_service::chain(&error), "leading no longer");
                 self.memory = Some(memory);
-                // The server may have lost its streams.
-                return Err(Streams::Missing);
+                return Err(match error {
+                    SessionError::Lease(LeaseError::NoBucket { .. }) => Streams::Missing,
+                    // Whether they are there is asked only then: it takes its time while servers change.
+                    SessionError::Lease(_) | SessionError::Act(_) => Streams::There,
+                });
             }
         }
         self.memory = Some(memory);

@@ -76,6 +76,12 @@ pub struct Args {
     #[arg(long, env = "ROTA_LOOK_AHEAD", value_name = "COUNT")]
     pub look_ahead: Option<u32>,
 
+    /// Tasks in memory in all, those that run counted, 1 to 10000000
+    ///
+    /// Each takes about a kilobyte, its input not counted.
+    #[arg(long, env = "ROTA_TASKS_MAX", value_name = "COUNT")]
+    pub tasks_max: Option<usize>,
+
     /// File to which each completed task is written, as a trace for `rota simulate`
     #[arg(long, env = "ROTA_RECORD", value_name = "FILE.csv")]
     pub record: Option<PathBuf>,
@@ -94,6 +100,9 @@ impl Args {
         };
         let mut faults = Faults::new();
         self.policy.apply(&mut options, &mut faults)?;
+        if let Some(tasks_max) = self.tasks_max {
+            options.tasks_max = tasks_max;
+        }
         let look_ahead = self.look_ahead;
         options.look_ahead = look_ahead.unwrap_or_else(|| policy::look_ahead(&options));
         if self.record.is_some() {

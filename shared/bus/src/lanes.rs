@@ -18,7 +18,7 @@ mod reader;
 mod sizes;
 mod strays;
 
-use rota_wire::{Delivery, Headers, Input, Lane};
+use rota_wire::{Delivery, Headers, Input, Lane, Micros};
 
 pub(crate) use self::consumers::lane_of_consumer;
 pub(crate) use self::messages::parse_ack;
@@ -122,6 +122,8 @@ pub struct Delivered {
 /// A message read once more, by its sequence.
 #[derive(Debug, Clone)]
 pub struct Pulled {
+    /// Its place in the stream: its sequence, and when it was stored. The time tells apart a stream that was made anew.
+    pub place: (u64, Micros),
     /// Its headers.
     pub headers: Headers,
     /// The task's input.

@@ -6,33 +6,34 @@ use rota_wire::result::TaskResult;
 use rota_wire::{TaskSpec, WorkerId};
 
 use crate::connect::Bus;
+use crate::lanes::Pulled;
 use crate::message::Message;
 use crate::store::{Expect, StoreError, Storing};
 
 impl Bus {
-    /// Puts a task among the dead letters, with its input, its headers and the reason. `seq` is its
-    /// message in ROTA_READY: the same message makes one letter, also when it is stored twice.
+    /// Puts a task among the dead letters, with its input, its headers and the reason. `message` is its own in
+    /// ROTA_READY: the same message makes one letter, also when it is stored twice.
     ///
     /// # Errors
     /// [`StoreError`] when it cannot even be sent.
     pub async fn store_dead(
         &self,
-        seq: u64,
+        message: Pulled,
         task: &TaskSpec,
-        input: Bytes,
         reason: &str,
         worker: Option<&WorkerId>,
     ) -> Result<Storing, StoreError> {
         let mut headers = task.to_headers();
         headers.push(REASON, reason);
         headers.push_some(WORKER, worker.map(WorkerId::as_str));
-        let message = Message {
+        let letter = Message {
             subject: self.subjects().dead(&task.kind),
             headers,
-            payload: input,
+            payload: message.payload,
         };
-        let expect = Expect::NewId(format!("{seq}:{}", task.id));
-        self.store(message, expect).await
+        let (seq, stored) = message.place;
+        let expect = Expect::NewId(format!("dead:{seq}:{}", stored.0));
+        self.store(letter, expect).await
     }
 
     /// Stores the result of a task. The first one wins: for any other the answer is

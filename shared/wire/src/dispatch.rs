@@ -10,10 +10,16 @@ mod v1;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::bounded;
 use crate::fleet::FrameMark;
 use crate::frame::{Frame, FrameError};
 use crate::ids::{Holding, Kind, Priority, TaskId, WorkerId};
 use crate::span::{Micros, Span};
+
+/// The most entries of each list of these frames: far more than anybody writes, who closes frames by their bytes.
+pub const ENTRIES_MAX: usize = 262_144;
+/// The most attempts that one frame assigns.
+pub const ASSIGNMENTS_MAX: usize = 65_536;
 
 /// Many decisions for one worker in one message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,14 +27,19 @@ pub struct Assign {
     /// Names the frame; the worker's heartbeats repeat the newest.
     pub mark: FrameMark,
     /// Outcomes that need not be reported again, by their numbers.
+    #[serde(deserialize_with = "bounded::list::<_, _, ENTRIES_MAX>")]
     pub settled: Vec<u64>,
     /// Deliveries that now belong to others: stop them and say nothing of them.
+    #[serde(deserialize_with = "bounded::list::<_, _, ENTRIES_MAX>")]
     pub revoked: Vec<Holding>,
     /// Attempts that are to stand still and give their slot away.
+    #[serde(deserialize_with = "bounded::list::<_, _, ENTRIES_MAX>")]
     pub suspended: Vec<Holding>,
     /// Attempts that are to go on; a slot was kept for each.
+    #[serde(deserialize_with = "bounded::list::<_, _, ENTRIES_MAX>")]
     pub resumed: Vec<Holding>,
-    /// Attempts to run.
+    /// Attempts to run; at most [`ASSIGNMENTS_MAX`].
+    #[serde(deserialize_with = "bounded::list::<_, _, ASSIGNMENTS_MAX>")]
     pub tasks: Vec<Assignment>,
 }
 
@@ -104,6 +115,7 @@ pub struct Report {
     /// Who ran them.
     pub worker: WorkerId,
     /// One entry for each; numbers do not repeat within a worker's life.
+    #[serde(deserialize_with = "bounded::list::<_, _, ASSIGNMENTS_MAX>")]
     pub outcomes: Vec<Outcome>,
 }
 

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use cap::Cap;
 use proptest::prelude::*;
 use proptest::sample::select;
-use rota_wire::dispatch::{Assign, Report};
+use rota_wire::dispatch::{ASSIGNMENTS_MAX, Assign, ENTRIES_MAX, Report};
 use rota_wire::event::EventBatch;
 use rota_wire::fleet::{Heartbeat, LABELS_MAX, Obituary, RollCall};
 use rota_wire::frame::{FRAME_BYTES_MAX, Frame, FrameError, decode, encode};
@@ -129,6 +129,29 @@ fn a_list_is_read_up_to_its_most_and_no_further() {
             "{} labels",
             heartbeat.labels.len()
         );
+    }
+}
+
+#[test]
+fn the_lists_of_dispatch_are_read_up_to_their_most_and_no_further() {
+    let (_, assign) = frames::assigns().remove(0);
+    let holding = frames::assigns()
+        .iter()
+        .find_map(|(_, frame)| frame.tasks.first())
+        .map(|task| task.holding);
+    let holding = holding.expect("a sample assigns something");
+    for (more, is_fine) in [(0, true), (1, false)] {
+        let assign = Assign {
+            revoked: vec![holding; ENTRIES_MAX + more],
+            ..assign.clone()
+        };
+        assert_eq!(decode::<Assign>(&encode(&assign)).is_ok(), is_fine);
+        assert_eq!(decode::<Assign>(&assign.encode_v1()).is_ok(), is_fine);
+        let (_, mut report) = frames::reports().remove(0);
+        let outcome = report.outcomes.first().expect("a sample has one").clone();
+        report.outcomes = vec![outcome; ASSIGNMENTS_MAX + more];
+        let bytes = encode(&report);
+        assert_eq!(decode::<Report>(&bytes).is_ok(), is_fine, "{}", bytes.len());
     }
 }
 

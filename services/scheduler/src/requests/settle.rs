@@ -4,7 +4,7 @@
 //! it, has nothing left to settle: the task is taken off the books and not tried for ever.
 
 use bytes::Bytes;
-use rota_bus::{Bus, Expect, LaneError, Message, Pulled, StoreError, StoredRetry};
+use rota_bus::{Bus, Expect, LaneError, Message, Pulled, StoreError, Stored, StoredRetry};
 use rota_scheduler_core::Event;
 use rota_wire::headers::REASON;
 use rota_wire::result::{FinalState, TaskResult};
@@ -57,13 +57,14 @@ async fn bury(bus: &Bus, letter: DeadLetter) -> Result<Settled, SettleError> {
         failure,
         run,
     } = letter;
-    let Some(Pulled { payload, .. }) = bus.ready_message(seq).await? else {
+    let Some(message) = bus.ready_message(seq).await? else {
         return Ok(Settled::Gone);
     };
-    bus.store_dead(seq, &task, payload, &reason, worker.as_ref())
-        .await?
-        .done()
-        .await?;
+    let letter = bus.store_dead(message, &task, &reason, worker.as_ref());
+    match letter.await?.done().await? {
+        // Of the same message: it was stored before, and the answer lost.
+        Stored::New { .. } | Stored::Duplicate { .. } => {}
+    }
     let failure = failure.map(|failure| *failure);
     let result = TaskResult {
         id: task.id.clone(),
@@ -116,7 +117,12 @@ pub(super) async fn store_malformed(bus: &Bus, seq: u64, lane: Lane, reason: Str
 }
 
 async fn keep_malformed(bus: &Bus, seq: u64, lane: &Lane, reason: &str) -> Result<(), SettleError> {
-    let Some(Pulled { headers, payload }) = bus.ready_message(seq).await? else {
+    let Some(Pulled {
+        place: (_, stored),
+        headers,
+        payload,
+    }) = bus.ready_message(seq).await?
+    else {
         return Ok(());
     };
     let id = TaskSpec::id_in(&headers);
@@ -131,8 +137,11 @@ async fn keep_malformed(bus: &Bus, seq: u64, lane: &Lane, reason: &str) -> Resul
         headers: kept,
         payload,
     };
-    let expect = Expect::NewId(format!("{seq}:malformed"));
-    bus.store(letter, expect).await?.done().await?;
+    let expect = Expect::NewId(format!("malformed:{seq}:{}", stored.0));
+    match bus.store_now(letter, expect).await? {
+        // Of the same message: it was stored before, and the answer lost.
+        Stored::New { .. } | Stored::Duplicate { .. } => {}
+    }
     let Some(id) = id else {
         return Ok(());
     };

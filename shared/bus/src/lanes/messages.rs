@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use rota_wire::headers::ID;
-use rota_wire::{Delivery, Micros, TaskId};
+use rota_wire::{Delivery, Headers, Micros, TaskId};
 
 use super::{AckHandle, LaneError, Pulled};
 use crate::api::Which;
@@ -29,6 +29,7 @@ impl Bus {
             source: error.into(),
         })?;
         Ok(found.map(|message| Pulled {
+            place: (message.seq, message.stored),
             headers: message.headers,
             payload: message.body,
         }))
@@ -45,29 +46,29 @@ impl Bus {
         sequence: u64,
         task: &TaskId,
     ) -> Result<Option<Bytes>, LaneError> {
-        let input = |message: Pulled| {
-            (message.headers.value(ID) == Some(task.as_str())).then_some(message.payload)
+        let input = |headers: &Headers, payload: Bytes| {
+            (headers.value(ID) == Some(task.as_str())).then_some(payload)
         };
         match within(self.direct_message(sequence)).await {
-            Ok(Some(message)) => Ok(input(message)),
+            Ok(Some((headers, payload))) => Ok(input(&headers, payload)),
             // A copy may lag behind, and where there is none to be asked, the leader may be there.
             Ok(None) | Err(_) => {
                 let found = self.ready_message(sequence).await?;
-                Ok(found.and_then(input))
+                Ok(found.and_then(|found| input(&found.headers, found.payload)))
             }
         }
     }
 
-    async fn direct_message(&self, sequence: u64) -> Result<Option<Pulled>, Cause> {
+    async fn direct_message(&self, sequence: u64) -> Result<Option<(Headers, Bytes)>, Cause> {
         let stream = self.subjects().stream(StreamName::Ready.part());
         let request = async_nats::Request::new().payload(format!(r#"{{"seq":{sequence}}}"#).into());
         let subject = format!("$JS.API.DIRECT.GET.{stream}");
         let answer = self.client().send_request(subject, request).await?;
         match answer.status.map(|status| status.as_u16()) {
-            None => Ok(Some(Pulled {
-                headers: crate::headers::from_map(answer.headers.as_ref()),
-                payload: answer.payload,
-            })),
+            None => {
+                let headers = crate::headers::from_map(answer.headers.as_ref());
+                Ok(Some((headers, answer.payload)))
+            }
             Some(404) => Ok(None),
             Some(status) => Err(format!("a direct read ended with {status}").into()),
         }

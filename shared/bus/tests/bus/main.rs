@@ -1,6 +1,7 @@
 //! The bus against a real server: what its own parts promise, without any service.
 
 mod cluster;
+mod dead;
 mod lanes;
 mod leases;
 mod listeners;

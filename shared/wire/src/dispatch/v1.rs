@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Assign, Assignment, Input};
+use super::{ASSIGNMENTS_MAX, Assign, Assignment, ENTRIES_MAX, Input};
+use crate::bounded;
 use crate::fleet::FrameMark;
 use crate::frame::{Frame, FrameError, decode_body, encode_version};
 use crate::ids::{Holding, Kind, TaskId};
@@ -14,10 +15,15 @@ const VERSION: u8 = 1;
 #[derive(Serialize, Deserialize)]
 struct AssignV1 {
     mark: FrameMark,
+    #[serde(deserialize_with = "bounded::list::<_, _, ENTRIES_MAX>")]
     settled: Vec<u64>,
+    #[serde(deserialize_with = "bounded::list::<_, _, ENTRIES_MAX>")]
     revoked: Vec<Holding>,
+    #[serde(deserialize_with = "bounded::list::<_, _, ENTRIES_MAX>")]
     suspended: Vec<Holding>,
+    #[serde(deserialize_with = "bounded::list::<_, _, ENTRIES_MAX>")]
     resumed: Vec<Holding>,
+    #[serde(deserialize_with = "bounded::list::<_, _, ASSIGNMENTS_MAX>")]
     tasks: Vec<AssignmentV1>,
 }
 
