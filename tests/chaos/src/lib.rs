@@ -22,6 +22,7 @@ pub mod clock;
 pub mod crew;
 pub mod facts;
 pub mod fault;
+pub mod folder;
 pub mod harvest;
 pub mod job;
 pub mod judge;

@@ -48,7 +48,7 @@ struct Cli {
     /// Seconds in which all must be done once the faults are over
     #[arg(long, default_value_t = 120)]
     calm: u64,
-    /// Keeps stores, logs and the ledger in this folder
+    /// Keeps stores, logs and the ledger in this folder, which must be empty or not there
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
     /// The most memory of a scheduler, in MiB: 150 in a release build
