@@ -88,11 +88,11 @@ fn summary(options: &Options, storm: &Storm, verdict: &Verdict) -> String {
     let timings = &verdict.timings;
     lines.push(format!(
         "worker killed, its task begins elsewhere   {}",
-        spread(&timings.worker_killed)
+        timings.worker_killed
     ));
     lines.push(format!(
         "leader killed, the next execution begins   {}",
-        spread(&timings.leader_killed)
+        timings.leader_killed
     ));
     lines.join("\n")
 }
@@ -165,23 +165,6 @@ fn faults(history: &History) -> String {
         .map(|(sort, count)| format!("{sort} {count}"))
         .collect();
     format!("{done} done, {skipped} could not be: {}", list.join(", "))
-}
-
-fn spread(sorted: &[Duration]) -> String {
-    let at = |permille: usize| {
-        let index = (sorted.len() * permille / 1_000).min(sorted.len() - 1);
-        sorted[index].as_millis()
-    };
-    if sorted.is_empty() {
-        return "never seen".to_owned();
-    }
-    format!(
-        "{} times: median {} ms, 99 % {} ms, at most {} ms",
-        sorted.len(),
-        at(500),
-        at(990),
-        at(1_000)
-    )
 }
 
 fn timelines(storm: &Storm, violations: &[&Violation]) -> String {

@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::clock::Moment;
-use crate::crew::{Running, Setting};
+use crate::crew::{Manner, Running, Setting};
 use crate::facts::{FaultFact, History, Left, Span, executions};
 use crate::fault::Family;
 use crate::folder::Folder;
@@ -190,13 +190,10 @@ async fn setting(
     clocks: Option<WallClocks>,
 ) -> anyhow::Result<Arc<Setting>> {
     let (binaries, old) = (options.binaries.clone(), options.old_binaries.clone());
-    let seed = options.seed;
-    let building =
-        move || Programs::new(binaries.as_deref(), old.as_deref(), seed).context("no programs");
-    let programs = tokio::task::spawn_blocking(building).await??;
-    let handlers = folder.join("handlers.toml");
-    fs::write(&handlers, kinds::handlers_file(&programs.task()))?;
+    let programs = Programs::prepare(binaries, old, options.seed).await?;
+    let handlers = kinds::write_handlers(folder, &programs.task())?;
     Ok(Arc::new(Setting {
+        manner: Manner::STORM,
         folder: folder.to_owned(),
         ledger: folder.join("ledger"),
         handlers,

@@ -595,6 +595,6 @@ fn the_time_from_a_death_to_what_follows_is_measured() {
     killed.told = Some((at(1_900), Told::Kill));
     scene.0.lives.insert(leader, killed);
     let timings = scene.verdict().timings;
-    assert_eq!(timings.worker_killed, [ms(70)]);
-    assert_eq!(timings.leader_killed, [ms(170)]);
+    assert_eq!(timings.worker_killed, [ms(70)].into_iter().collect());
+    assert_eq!(timings.leader_killed, [ms(170)].into_iter().collect());
 }
