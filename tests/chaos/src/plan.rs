@@ -23,8 +23,6 @@ const CONSUMED: [&str; 3] = ["ROTA_READY", "ROTA_INTAKE", "ROTA_SCHEDULE"];
 /// A server that is back catches up for so long before another goes, and clients come back to it.
 const CATCH_UP: Duration = Duration::from_secs(4);
 const COMPANY_WITHIN_MS: u64 = 300;
-/// Only cards that must wait are drawn in vain.
-const DRAWS_MAX: usize = 1_000;
 
 /// What decides a plan.
 #[derive(Debug, Clone, PartialEq)]
@@ -200,43 +198,24 @@ impl<'a> Planner<'a> {
         });
     }
 
+    /// While servers are busy their cards stay in the deck for later.
     fn draw(&mut self) -> Card {
-        for _ in 0..DRAWS_MAX {
-            if self.deck.is_empty() {
-                self.deck = deck(self.options);
+        loop {
+            let busy = self.at < self.servers_busy_until;
+            let now: Vec<usize> = (0..self.deck.len())
+                .filter(|&card| !(busy && is_server_card(self.deck[card])))
+                .collect();
+            if !now.is_empty() {
+                let card = now[self.random.random_range(0..now.len())];
+                return self.deck.swap_remove(card);
             }
-            let card = self.random.random_range(0..self.deck.len());
-            if self.is_server_card(card) && self.at < self.servers_busy_until {
-                // It stays in the deck for later; another one is drawn, if there is any.
-                if (0..self.deck.len()).all(|card| self.is_server_card(card)) {
-                    self.refill();
-                }
-                continue;
+            // What is left is given up: at a high rate it would pile up until the deck is all servers.
+            self.deck = deck(self.options);
+            if self.deck.iter().copied().all(is_server_card) {
+                // A deck of nothing but servers has to wait for them.
+                self.at = self.at.max(self.servers_busy_until);
             }
-            return self.deck.swap_remove(card);
         }
-        unreachable!("a deck has a card, and servers are not busy for ever")
-    }
-
-    /// A deck of nothing but servers has to wait for them.
-    fn refill(&mut self) {
-        let fresh = deck(self.options);
-        let before = self.deck.len();
-        self.deck.extend(fresh);
-        if (before..self.deck.len()).all(|card| self.is_server_card(card)) {
-            self.at = self.servers_busy_until;
-        }
-    }
-
-    fn is_server_card(&self, card: usize) -> bool {
-        matches!(
-            self.deck[card],
-            Card::KillServer
-                | Card::KillLeader
-                | Card::EndServer
-                | Card::StopServer
-                | Card::FillDisk
-        )
     }
 
     fn add(&mut self, at: Duration, card: Card) {
@@ -303,6 +282,14 @@ impl<'a> Planner<'a> {
     fn ms(&mut self, range: std::ops::RangeInclusive<u64>) -> Duration {
         Duration::from_millis(self.random.random_range(range))
     }
+}
+
+/// Whether a fault of this sort takes a server away for a while.
+fn is_server_card(card: Card) -> bool {
+    matches!(
+        card,
+        Card::KillServer | Card::KillLeader | Card::EndServer | Card::StopServer | Card::FillDisk
+    )
 }
 
 /// Each sort of fault as often as it weighs.
@@ -422,6 +409,22 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn at_a_high_rate_a_long_plan_is_made_and_servers_have_their_part() {
+        let planned = plan(&PlanOptions {
+            faults: 10_000,
+            rate: 6.0,
+            ..options(101, 1)
+        });
+        let servers = planned
+            .iter()
+            .filter(|planned| planned.fault.downs_server().is_some());
+        let servers = servers.count();
+        assert!(servers > 100, "{servers} of {}", planned.len());
+        let last = planned.last().map(|planned| planned.at).unwrap();
+        assert!(last < Duration::from_secs(10_000 / 4), "{last:?}");
     }
 
     #[test]
