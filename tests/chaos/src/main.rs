@@ -94,7 +94,7 @@ struct StormArgs {
     /// The most memory of a scheduler, in MiB: 150 in a release build
     #[arg(long, default_value_t = if cfg!(debug_assertions) { 300 } else { 150 })]
     scheduler_memory: u64,
-    /// Takes what is only a warning for a violation: lines that are repeated, running attempts that are
+    /// Takes what is only a warning for a violation: lines that a monitor repeats, running attempts that are
     /// run again because of a server or a scheduler
     #[arg(long)]
     strict: bool,
@@ -157,7 +157,7 @@ async fn make_storm(args: StormArgs) -> anyhow::Result<bool> {
     let rules = Rules {
         scheduler_bytes_max: args.scheduler_memory * MIB,
         disturbed: severity,
-        repeats: severity,
+        monitor_repeats: severity,
         ..Rules::default()
     };
     let families = match args.only {

@@ -140,6 +140,7 @@ pub async fn blow(options: &Options) -> anyhow::Result<Storm> {
     history.executions = executions(ledger::read(&ledger)?);
     let noticed = std::mem::take(&mut *logs.noticed());
     history.leaders = noticed.leaders;
+    history.redelivered = noticed.redelivered;
     history.panics = noticed.panics;
     history.repeats = noticed.repeats.into_values().collect();
     history.ended = Moment::now();
@@ -161,6 +162,10 @@ fn possible(options: &Options, folder: &Path) -> (Vec<Family>, Option<WallClocks
         families.retain(|wanted| *wanted != family);
         skipped.push(format!("{family:?} is left out: {error:#}"));
     };
+    if options.old_binaries.is_some() {
+        let why = "the older release may take a forged result for its own";
+        leave_out(Family::Forge, anyhow::anyhow!(why));
+    }
     if let Err(error) = Disk::try_out(folder) {
         leave_out(Family::Disk, error);
     }
