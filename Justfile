@@ -58,6 +58,11 @@ chaos *args:
     cargo build --release --package rota-submitter --package rota-scheduler --package rota-worker --package rota-monitor --package rota-chaos
     target/release/rota-chaos --binaries target/release {{ args }}
 
+# How soon deaths of workers and leaders are acted upon, in a release build: `just deaths --workers 50 --rounds 200`.
+deaths *args:
+    cargo build --release --package rota-submitter --package rota-scheduler --package rota-worker --package rota-monitor --package rota-chaos
+    target/release/rota-chaos deaths --binaries target/release {{ args }}
+
 # Whole installations in one thread, in virtual time, against a server in memory that misbehaves: `just model 20000`.
 model count="2000" *args:
     cargo build --release --package rota-model

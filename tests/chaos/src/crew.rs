@@ -9,6 +9,8 @@
 //! What must hold: only the task that owns a process signals it, so an id is never another's by then; and
 //! every process, with all that it has started, is gone when the crew is dropped.
 
+mod setting;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -26,16 +28,12 @@ use crate::clock::Moment;
 use crate::facts::{LifeFact, Told};
 use crate::fault::{Life, Place, Role};
 use crate::ledger::{LEDGER_ENV, WORKER_ENV};
-use crate::logs::Logs;
 use crate::plan::Crew;
-use crate::programs::Programs;
 use crate::proxy::Proxy;
-use crate::wall::WallClocks;
+pub use setting::{Manner, Route, Setting};
 
 /// Marks every process of a storm, and what it starts.
 pub const STORM_ENV: &str = "CHAOS_STORM";
-/// How long a process is away before it is started again, by its place and life.
-const AWAY_MS: [u64; 5] = [50, 300, 1_000, 150, 2_000];
 /// A process that was told to end and does not is killed.
 const DRAIN_LIMIT: Duration = Duration::from_secs(20);
 /// At the end of the storm.
@@ -43,25 +41,6 @@ const END_LIMIT: Duration = Duration::from_secs(5);
 const SIGNALS_MAX: usize = 16;
 /// A log that nobody reads fills so small a pipe within moments.
 const PIPE_BYTES: usize = 4_096;
-
-/// What the processes of a storm have in common.
-#[derive(Debug)]
-pub struct Setting {
-    /// The folder of the storm, which also marks its processes.
-    pub folder: PathBuf,
-    /// Where executions are written.
-    pub ledger: PathBuf,
-    /// Commands of the workers.
-    pub handlers: PathBuf,
-    /// Servers that keep each stream.
-    pub replicas: usize,
-    /// The programs.
-    pub programs: Programs,
-    /// Their logs.
-    pub logs: Logs,
-    /// Clocks that can be stepped, where that can be done.
-    pub clocks: Option<WallClocks>,
-}
 
 /// The processes, running.
 #[derive(Debug)]
@@ -106,9 +85,13 @@ impl Running {
                 signals,
                 unread,
             });
+            let url = match setting.manner.route {
+                Route::Proxy => seat.proxy.urls(index),
+                Route::Straight => urls_of(servers),
+            };
             let keeper = Keeper {
                 place,
-                url: seat.proxy.urls(index),
+                url,
                 setting: setting.clone(),
                 wanted,
                 unread: seat.unread.subscribe(),
@@ -142,13 +125,25 @@ impl Running {
         lock(&self.lives).clone()
     }
 
+    /// What is known of one life.
+    #[must_use]
+    pub fn fact(&self, life: Life) -> Option<LifeFact> {
+        lock(&self.lives).get(&life).cloned()
+    }
+
+    /// The life of a place that runs now.
+    #[must_use]
+    pub fn living(&self, place: Place) -> Option<Life> {
+        let lives = lock(&self.lives);
+        let own = lives.iter().filter(|(life, _)| life.place == place);
+        let (life, fact) = own.max_by_key(|(life, _)| life.number)?;
+        fact.ended.is_none().then_some(*life)
+    }
+
     /// Whether a place has a process that runs.
     #[must_use]
     pub fn is_up(&self, place: Place) -> bool {
-        let lives = lock(&self.lives);
-        let own = lives.iter().filter(|(life, _)| life.place == place);
-        own.max_by_key(|(life, _)| life.number)
-            .is_some_and(|(_, fact)| fact.ended.is_none())
+        self.living(place).is_some()
     }
 
     /// Notes how much memory a process uses.
@@ -196,6 +191,11 @@ impl Seat {
     }
 }
 
+fn urls_of(ports: &[u16]) -> String {
+    let urls = ports.iter().map(|port| format!("nats://127.0.0.1:{port}"));
+    urls.collect::<Vec<_>>().join(",")
+}
+
 fn lock(lives: &Lives) -> std::sync::MutexGuard<'_, BTreeMap<Life, LifeFact>> {
     lives.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -222,7 +222,8 @@ impl Keeper {
                 eprintln!("{life}: {error:#}");
             }
             while self.wanted.try_recv().is_ok() {}
-            let away = AWAY_MS[(number + place.number + place.role as usize) % AWAY_MS.len()];
+            let spans = self.setting.manner.away_ms;
+            let away = spans[(number + place.number + place.role as usize) % spans.len()];
             tokio::select! {
                 _ = self.over.wait_for(|over| *over) => {}
                 () = sleep(Duration::from_millis(away)) => {}
@@ -312,7 +313,7 @@ impl Keeper {
         command
             .args(["--nats", &self.url])
             .args(["--replicas", &setting.replicas.to_string()])
-            .env("ROTA_LOG", "debug")
+            .env("ROTA_LOG", setting.manner.log)
             .env(STORM_ENV, &setting.folder)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

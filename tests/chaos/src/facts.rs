@@ -43,6 +43,8 @@ pub struct History {
     pub leftovers: Vec<Leftover>,
     /// Who led, since when.
     pub leaders: Vec<(Moment, Life)>,
+    /// Of which task a scheduler said that it has it again, and when.
+    pub redelivered: Vec<(Moment, String)>,
     /// Lines that tell of a panic.
     pub panics: Vec<(Life, String)>,
     /// Lines that came again too soon.

@@ -30,7 +30,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::facts::History;
-pub use timing::Timings;
+pub use timing::{Timings, Wait};
 
 /// How strict to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,8 +42,10 @@ pub struct Rules {
     /// Whether a running attempt of a worker that was heard all the time may be run again because of a
     /// fault of a server or scheduler.
     pub disturbed: Severity,
-    /// What a line that is repeated too soon is.
+    /// What a line that is repeated too soon is, of any service but the monitor.
     pub repeats: Severity,
+    /// The same of the monitor, which says what it is told and repeats `worker joined` with each new leader.
+    pub monitor_repeats: Severity,
 }
 
 /// What becomes of a finding.
@@ -177,7 +179,8 @@ impl Default for Rules {
             scheduler_bytes_max: 300 << 20,
             service_bytes_max: 300 << 20,
             disturbed: Severity::Warning,
-            repeats: Severity::Warning,
+            repeats: Severity::Violation,
+            monitor_repeats: Severity::Warning,
         }
     }
 }

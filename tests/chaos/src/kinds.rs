@@ -1,14 +1,17 @@
 //! The kinds of the storm's tasks, and the handlers file for those that are commands.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 /// Kinds with large inputs: more than a server's buffer for one client has room for, were each lane read
 /// without regard to the others.
 const LARGE: usize = 12;
 
+/// A small task that is a command.
+pub const COMMAND: &str = "command";
 /// Small tasks that are commands.
-const COMMANDS: [&str; 3] = ["command", "resize", "convert"];
+const COMMANDS: [&str; 3] = [COMMAND, "resize", "convert"];
 /// A command with a child of its own, which must not outlive it.
 pub const FAMILY: &str = "family";
 /// Small tasks that are Rust functions.
@@ -33,9 +36,17 @@ pub fn large() -> Vec<String> {
     (0..LARGE).map(|number| format!("large{number}")).collect()
 }
 
-/// A handlers file in which all commands are the given program.
-#[must_use]
-pub fn handlers_file(program: &Path) -> String {
+/// Writes a handlers file in which all commands are the given program.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_handlers(folder: &Path, program: &Path) -> io::Result<PathBuf> {
+    let path = folder.join("handlers.toml");
+    fs::write(&path, handlers_file(program))?;
+    Ok(path)
+}
+
+fn handlers_file(program: &Path) -> String {
     // A string of JSON is one of TOML too.
     let program = serde_json::Value::from(program.display().to_string());
     let mut text = String::new();

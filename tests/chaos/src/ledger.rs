@@ -9,6 +9,8 @@
 //! at the same time, or are killed, are whole or not there. A worker's name in it is its place in the
 //! storm and which of its lives it was: `worker3.2`. A run is a process, for a Rust handler with a number.
 
+mod tail;
+
 use std::env;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -17,6 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::clock::Moment;
 use crate::job::Ending;
+pub use tail::Tail;
 
 /// Names the ledger to workers and commands.
 pub const LEDGER_ENV: &str = "CHAOS_LEDGER";
@@ -184,11 +187,14 @@ pub fn read(path: &Path) -> io::Result<Vec<Entry>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         read => read?,
     };
-    let entries = text.lines().map(|line| {
-        let strange = || io::Error::new(io::ErrorKind::InvalidData, format!("ledger: {line:?}"));
-        Entry::parse(line).ok_or_else(strange)
-    });
+    let entries = text
+        .lines()
+        .map(|line| Entry::parse(line).ok_or_else(|| strange(line)));
     entries.collect()
+}
+
+fn strange(line: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("ledger: {line:?}"))
 }
 
 fn open(path: &Path) -> io::Result<File> {

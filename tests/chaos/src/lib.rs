@@ -16,12 +16,15 @@
 //! [`facts::History`] before it is judged; and nothing outlives a storm.
 //!
 //! In reading order: [`fault`] and [`plan`], [`load`], [`crew`] and [`servers`], [`storm`], [`facts`], [`judge`].
+//! Apart from storms, [`deaths`] measures how soon a death is acted upon.
 
 pub mod client;
 pub mod clock;
 pub mod crew;
+pub mod deaths;
 pub mod facts;
 pub mod fault;
+pub mod folder;
 pub mod harvest;
 pub mod job;
 pub mod judge;
@@ -34,5 +37,6 @@ pub mod programs;
 pub mod proxy;
 pub mod report;
 pub mod servers;
+pub mod spread;
 pub mod storm;
 pub mod wall;

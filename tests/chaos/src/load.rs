@@ -61,6 +61,23 @@ pub struct Load {
     burst: Vec<Order>,
 }
 
+impl Order {
+    /// A task of middle priority, to be submitted once and at once.
+    #[must_use]
+    pub fn plain(kind: String, job: Job) -> Self {
+        Self {
+            after: Duration::ZERO,
+            kind,
+            job,
+            name: None,
+            priority: 5,
+            attempts_max: 5,
+            backoff: "50ms..1s",
+            again: Vec::new(),
+        }
+    }
+}
+
 impl Load {
     /// A load of so many tasks a second on average.
     #[must_use]
@@ -122,21 +139,18 @@ impl Load {
             1 => 1,
             _ => 5,
         };
+        let after = self.mean.mul_f64(self.random.random_range(0.0..2.0));
+        let job = Job {
+            number: self.number,
+            run: self.ms(0..30),
+            fails: 0,
+            then: Then::Complete,
+            bytes: self.random.random_range(0..300),
+        };
         Order {
-            after: self.mean.mul_f64(self.random.random_range(0.0..2.0)),
-            kind,
-            job: Job {
-                number: self.number,
-                run: self.ms(0..30),
-                fails: 0,
-                then: Then::Complete,
-                bytes: self.random.random_range(0..300),
-            },
-            name: None,
+            after,
             priority,
-            attempts_max: 5,
-            backoff: "50ms..1s",
-            again: Vec::new(),
+            ..Order::plain(kind, job)
         }
     }
 

@@ -28,6 +28,8 @@ const PANICS_MAX: usize = 100;
 pub struct Noticed {
     /// Who said that it leads, and when.
     pub leaders: Vec<(Moment, Life)>,
+    /// Of which task a scheduler said that it has it again, and when.
+    pub redelivered: Vec<(Moment, String)>,
     /// Lines that tell of a panic.
     pub panics: Vec<(Life, String)>,
     /// Lines that came again too soon.
@@ -114,6 +116,10 @@ impl Memory {
         if text.starts_with("leading term=") {
             logs.noticed().leaders.push((now, life));
         }
+        if let Some(rest) = text.strip_prefix("redelivered task=") {
+            let task = rest.split(' ').next().unwrap_or_default();
+            logs.noticed().redelivered.push((now, task.to_owned()));
+        }
         if !matches!(level, "INFO" | "WARN" | "ERROR") {
             return;
         }
@@ -131,6 +137,13 @@ impl Memory {
 }
 
 impl Noticed {
+    /// When a scheduler first said after that time that it has a task again.
+    #[must_use]
+    pub fn redelivered(&self, task: &str, after: Moment) -> Option<Moment> {
+        let mut later = self.redelivered.iter().filter(|(at, _)| *at > after);
+        later.find(|(_, other)| other == task).map(|(at, _)| *at)
+    }
+
     fn panicked(&mut self, life: Life, line: &str) {
         if self.panics.len() < PANICS_MAX {
             self.panics.push((life, line.to_owned()));
@@ -239,6 +252,29 @@ mod tests {
         let noticed = noticed(&lines);
         assert_eq!(noticed.leaders, [(Moment(0), LIFE)]);
         assert_eq!(noticed.panics.len(), 2);
+    }
+
+    #[test]
+    fn it_is_noticed_when_a_task_is_had_again() {
+        let lines = [
+            (
+                1,
+                "09:12:13.456 DEBUG redelivered task=7 kind=x worker=worker1-aaaaaa",
+            ),
+            (
+                2,
+                "09:12:13.456 DEBUG redelivered task=71 kind=x worker=worker1-aaaaaa",
+            ),
+            (
+                9,
+                "09:12:13.456 DEBUG redelivered task=7 kind=x worker=worker2-bbbbbb",
+            ),
+        ];
+        let noticed = noticed(&lines);
+        let redelivered = |after_ms: u64| noticed.redelivered("7", Moment(after_ms * 1_000));
+        let at = |ms: u64| Some(Moment(ms * 1_000));
+        assert_eq!((redelivered(0), redelivered(1)), (at(1), at(9)));
+        assert_eq!(redelivered(9), None);
     }
 
     #[test]

@@ -31,7 +31,17 @@ impl Programs {
     ///
     /// # Errors
     /// When something cannot be built, or is not there.
-    pub fn new(services: Option<&Path>, old: Option<&Path>, seed: u64) -> anyhow::Result<Self> {
+    pub async fn prepare(
+        services: Option<PathBuf>,
+        old: Option<PathBuf>,
+        seed: u64,
+    ) -> anyhow::Result<Self> {
+        let preparing = move || Self::new(services.as_deref(), old.as_deref(), seed);
+        let prepared = tokio::task::spawn_blocking(preparing).await?;
+        prepared.context("no programs")
+    }
+
+    fn new(services: Option<&Path>, old: Option<&Path>, seed: u64) -> anyhow::Result<Self> {
         let own = match services {
             Some(folder) if folder.join("rota-chaos-worker").is_file() => folder.to_owned(),
             Some(_) | None => rota_tests::build_packages(&[OWN]),

@@ -1,5 +1,7 @@
 //! What is told of a storm: a plain summary, and of each violation a timeline of its task.
 
+mod slow;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -9,6 +11,7 @@ use crate::facts::{History, Span};
 use crate::fault::Role;
 use crate::judge::{Class, Verdict, Violation};
 use crate::logs::lines_about;
+use crate::spread::Spread;
 use crate::storm::{Options, Storm};
 
 /// Warnings that are told one by one.
@@ -86,14 +89,21 @@ fn summary(options: &Options, storm: &Storm, verdict: &Verdict) -> String {
     lines.extend(work(history, verdict));
     lines.extend(processes(history));
     let timings = &verdict.timings;
-    lines.push(format!(
-        "worker killed, its task begins elsewhere   {}",
-        spread(&timings.worker_killed)
-    ));
-    lines.push(format!(
-        "leader killed, the next execution begins   {}",
-        spread(&timings.leader_killed)
-    ));
+    let sides = [
+        (
+            "worker killed, its task begins elsewhere",
+            &timings.worker_killed,
+        ),
+        (
+            "leader killed, the next execution begins",
+            &timings.leader_killed,
+        ),
+    ];
+    for (what, waits) in sides {
+        let spread: Spread = waits.iter().map(|wait| wait.span.length()).collect();
+        lines.push(format!("{what}   {spread}"));
+        lines.extend(slow::lines(history, waits));
+    }
     lines.join("\n")
 }
 
@@ -165,23 +175,6 @@ fn faults(history: &History) -> String {
         .map(|(sort, count)| format!("{sort} {count}"))
         .collect();
     format!("{done} done, {skipped} could not be: {}", list.join(", "))
-}
-
-fn spread(sorted: &[Duration]) -> String {
-    let at = |permille: usize| {
-        let index = (sorted.len() * permille / 1_000).min(sorted.len() - 1);
-        sorted[index].as_millis()
-    };
-    if sorted.is_empty() {
-        return "never seen".to_owned();
-    }
-    format!(
-        "{} times: median {} ms, 99 % {} ms, at most {} ms",
-        sorted.len(),
-        at(500),
-        at(990),
-        at(1_000)
-    )
 }
 
 fn timelines(storm: &Storm, violations: &[&Violation]) -> String {

@@ -10,16 +10,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
-use tempfile::TempDir;
+use anyhow::ensure;
 use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::clock::Moment;
-use crate::crew::{Running, Setting};
+use crate::crew::{Manner, Running, Setting};
 use crate::facts::{FaultFact, History, Left, Span, executions};
 use crate::fault::Family;
+use crate::folder::Folder;
 use crate::harvest::{Harvest, dead_letters, ids_in};
 use crate::load::{Load, Sender};
 use crate::logs::Logs;
@@ -62,7 +62,7 @@ pub struct Options {
     pub old_binaries: Option<PathBuf>,
     /// How long it may take until all is done once the storm is over.
     pub calm_limit: Duration,
-    /// Where stores, logs and the ledger are kept; in a temporary folder when there is none.
+    /// Where stores, logs and the ledger are kept: an empty folder; in a temporary one when there is none.
     pub folder: Option<PathBuf>,
 }
 
@@ -75,8 +75,7 @@ pub struct Storm {
     pub logs: PathBuf,
     /// What this machine does not allow.
     pub skipped: Vec<String>,
-    /// Removes the folder when dropped, if it is a temporary one.
-    _folder: Option<TempDir>,
+    _folder: Folder,
 }
 
 /// Everything that runs.
@@ -93,8 +92,9 @@ struct Stage {
 /// # Errors
 /// When something of the storm itself fails, such as a server that cannot be started.
 pub async fn blow(options: &Options) -> anyhow::Result<Storm> {
-    let (folder, temporary) = folder(options)?;
-    let (families, clocks, skipped) = possible(options, &folder);
+    let kept = Folder::open(options.folder.as_deref())?;
+    let folder = kept.path();
+    let (families, clocks, skipped) = possible(options, folder);
     ensure!(!families.is_empty(), "no sort of faults is left");
     let disks = families.contains(&Family::Disk);
     let planned = plan(&PlanOptions {
@@ -107,9 +107,9 @@ pub async fn blow(options: &Options) -> anyhow::Result<Storm> {
     });
     let began = Moment::now();
     let logs = Logs::new(folder.join("logs"))?;
-    let setting = setting(options, &folder, logs.clone(), clocks.clone()).await?;
+    let setting = setting(options, folder, logs.clone(), clocks.clone()).await?;
     let ledger = setting.ledger.clone();
-    let stage = Stage::set(options, &folder, setting, disks).await?;
+    let stage = Stage::set(options, folder, setting, disks).await?;
     let (over, told) = tokio::sync::oneshot::channel::<()>();
     let load = Load::new(options.seed, options.load);
     let over_told = async move { drop(told.await) };
@@ -140,6 +140,7 @@ pub async fn blow(options: &Options) -> anyhow::Result<Storm> {
     history.executions = executions(ledger::read(&ledger)?);
     let noticed = std::mem::take(&mut *logs.noticed());
     history.leaders = noticed.leaders;
+    history.redelivered = noticed.redelivered;
     history.panics = noticed.panics;
     history.repeats = noticed.repeats.into_values().collect();
     history.ended = Moment::now();
@@ -147,7 +148,7 @@ pub async fn blow(options: &Options) -> anyhow::Result<Storm> {
         history,
         logs: logs.folder().to_owned(),
         skipped,
-        _folder: temporary,
+        _folder: kept,
     })
 }
 
@@ -161,25 +162,16 @@ fn possible(options: &Options, folder: &Path) -> (Vec<Family>, Option<WallClocks
         families.retain(|wanted| *wanted != family);
         skipped.push(format!("{family:?} is left out: {error:#}"));
     };
+    if options.old_binaries.is_some() {
+        let why = "the older release may take a forged result for its own";
+        leave_out(Family::Forge, anyhow::anyhow!(why));
+    }
     if let Err(error) = Disk::try_out(folder) {
         leave_out(Family::Disk, error);
     }
     let clocks = WallClocks::build(folder);
     let clocks = clocks.map_err(|error| leave_out(Family::Clock, error)).ok();
     (families, clocks, skipped)
-}
-
-fn folder(options: &Options) -> anyhow::Result<(PathBuf, Option<TempDir>)> {
-    match &options.folder {
-        Some(folder) => {
-            fs::create_dir_all(folder)?;
-            Ok((folder.canonicalize()?, None))
-        }
-        None => {
-            let folder = tempfile::Builder::new().prefix("rota-chaos-").tempdir()?;
-            Ok((folder.path().to_owned(), Some(folder)))
-        }
-    }
 }
 
 /// For who looks into the folder of a storm.
@@ -203,13 +195,10 @@ async fn setting(
     clocks: Option<WallClocks>,
 ) -> anyhow::Result<Arc<Setting>> {
     let (binaries, old) = (options.binaries.clone(), options.old_binaries.clone());
-    let seed = options.seed;
-    let building =
-        move || Programs::new(binaries.as_deref(), old.as_deref(), seed).context("no programs");
-    let programs = tokio::task::spawn_blocking(building).await??;
-    let handlers = folder.join("handlers.toml");
-    fs::write(&handlers, kinds::handlers_file(&programs.task()))?;
+    let programs = Programs::prepare(binaries, old, options.seed).await?;
+    let handlers = kinds::write_handlers(folder, &programs.task())?;
     Ok(Arc::new(Setting {
+        manner: Manner::STORM,
         folder: folder.to_owned(),
         ledger: folder.join("ledger"),
         handlers,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Class, Rules, Verdict, ms};
-use crate::facts::History;
+use crate::facts::{History, Repeat};
 use crate::fault::{Life, Role};
 
 /// Violations of one sort that are told one by one.
@@ -81,14 +81,16 @@ fn judge_logs(history: &History, rules: &Rules, verdict: &mut Verdict) {
     for (life, line) in panics.take(TOLD_MAX) {
         verdict.find(Class::Panic, None, format!("{life}: {line}"));
     }
-    // The same line of many lives is one finding.
-    let mut lines: BTreeMap<&str, (u64, &crate::facts::Repeat)> = BTreeMap::new();
+    // What one place in the code says of many things, in many lives, is one finding.
+    let mut lines: BTreeMap<(bool, &str), (u64, &Repeat)> = BTreeMap::new();
     for repeat in history
         .repeats
         .iter()
         .filter(|repeat| !is_old(history, repeat.life))
     {
-        let (times, shortest) = lines.entry(&repeat.line).or_insert((0, repeat));
+        let (times, shortest) = lines
+            .entry((is_monitors(repeat), message(&repeat.line)))
+            .or_insert((0, repeat));
         *times += repeat.times;
         if repeat.shortest < shortest.shortest {
             *shortest = repeat;
@@ -96,12 +98,35 @@ fn judge_logs(history: &History, rules: &Rules, verdict: &mut Verdict) {
     }
     let mut lines: Vec<_> = lines.into_iter().collect();
     lines.sort_by_key(|(_, (times, _))| std::cmp::Reverse(*times));
-    for (line, (times, repeat)) in lines.into_iter().take(TOLD_MAX) {
+    for (_, (times, repeat)) in lines.into_iter().take(TOLD_MAX) {
         let what = format!(
-            "{times} times within 10 s of the one before, {} in the shortest, of {}: {line}",
+            "{times} times within 10 s of the one before, {} in the shortest, of {}: {}",
             ms(repeat.shortest),
-            repeat.life
+            repeat.life,
+            repeat.line
         );
-        verdict.note(rules.repeats, Class::Repeated, None, what);
+        let severity = if is_monitors(repeat) {
+            rules.monitor_repeats
+        } else {
+            rules.repeats
+        };
+        verdict.note(severity, Class::Repeated, None, what);
     }
+}
+
+fn is_monitors(repeat: &Repeat) -> bool {
+    repeat.life.place.role == Role::Monitor
+}
+
+/// A line without its fields.
+fn message(line: &str) -> &str {
+    let is_field = |word: &str| word.contains('=');
+    let mut end = 0;
+    for word in line.split_inclusive(' ') {
+        if is_field(word) {
+            break;
+        }
+        end += word.len();
+    }
+    line[..end].trim_end()
 }

@@ -124,6 +124,15 @@ impl Scene {
         });
     }
 
+    fn repeated(&mut self, life: Life, line: String) {
+        self.0.repeats.push(Repeat {
+            life,
+            line,
+            times: 3,
+            shortest: ms(40),
+        });
+    }
+
     fn verdict(&self) -> Verdict {
         judge(&self.0, &Rules::default())
     }
@@ -553,31 +562,35 @@ fn what_a_process_leaves_uses_or_dies_of_is_found() {
 }
 
 #[test]
-fn a_line_that_is_repeated_is_told_once_with_all_its_times() {
+fn lines_that_are_repeated_are_told_once_for_each_message_with_all_their_times() {
     let mut scene = Scene::ended_well(0);
     for number in 1..=2 {
-        scene.0.repeats.push(Repeat {
-            life: worker(number),
-            line: "trying again".to_owned(),
-            times: 3,
-            shortest: ms(40),
-        });
+        let line = format!("trying again task={number} error=\"it is late\"");
+        scene.repeated(worker(number), line);
     }
     let verdict = scene.verdict();
-    assert_eq!(verdict.violations, []);
-    assert_eq!(verdict.warnings.len(), 1);
-    assert!(
-        verdict.warnings[0].what.starts_with("6 times"),
-        "{verdict:?}"
-    );
-    let rules = Rules {
-        repeats: Severity::Violation,
+    assert_eq!(verdict.classes(), [(Class::Repeated, 1)].into());
+    let what = &verdict.violations[0].what;
+    assert!(what.starts_with("6 times"), "{what}");
+}
+
+#[test]
+fn what_the_monitor_repeats_is_apart_and_only_told_of_unless_the_rules_are_strict() {
+    let mut scene = Scene::ended_well(0);
+    let monitor = Life {
+        place: place(Role::Monitor, 1),
+        number: 1,
+    };
+    scene.repeated(monitor, "worker joined worker=a".to_owned());
+    let verdict = scene.verdict();
+    assert_eq!((verdict.violations.len(), verdict.warnings.len()), (0, 1));
+    scene.repeated(worker(1), "worker joined worker=a".to_owned());
+    assert_eq!(scene.verdict().violations.len(), 1, "of another service");
+    let strict = Rules {
+        monitor_repeats: Severity::Violation,
         ..Rules::default()
     };
-    assert_eq!(
-        judge(&scene.0, &rules).classes(),
-        [(Class::Repeated, 1)].into()
-    );
+    assert_eq!(judge(&scene.0, &strict).violations.len(), 2);
 }
 
 #[test]
@@ -595,6 +608,10 @@ fn the_time_from_a_death_to_what_follows_is_measured() {
     killed.told = Some((at(1_900), Told::Kill));
     scene.0.lives.insert(leader, killed);
     let timings = scene.verdict().timings;
-    assert_eq!(timings.worker_killed, [ms(70)]);
-    assert_eq!(timings.leader_killed, [ms(170)]);
+    let spans =
+        |waits: &[Wait]| -> Vec<Duration> { waits.iter().map(|wait| wait.span.length()).collect() };
+    assert_eq!(spans(&timings.worker_killed), [ms(70)]);
+    assert_eq!(spans(&timings.leader_killed), [ms(170)]);
+    let wait = &timings.worker_killed[0];
+    assert_eq!((wait.dead, wait.worker), (worker(1), worker(2)));
 }
