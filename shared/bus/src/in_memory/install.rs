@@ -6,7 +6,7 @@ use async_nats::jetstream::kv;
 use async_nats::jetstream::stream::{Config, DiscardPolicy};
 use serde::de::IgnoredAny;
 
-use crate::api::ApiError;
+use crate::api::{ApiError, STREAM_NOT_FOUND};
 use crate::connect::Bus;
 use crate::streams::{StreamError, StreamName, StreamOptions, lease_bucket, memory_bucket};
 use crate::subjects::Subjects;
@@ -23,6 +23,21 @@ impl Bus {
             all.insert(config.name.clone(), config);
         }
         for (stream, config) in all {
+            // As with a real server each is looked for first, and only its leader answers.
+            match self
+                .api::<IgnoredAny>(&format!("STREAM.INFO.{stream}"), String::new())
+                .await
+            {
+                Ok(_) => continue,
+                Err(ApiError::Refused {
+                    code: STREAM_NOT_FOUND,
+                    ..
+                }) => {}
+                Err(error) => {
+                    let source = error.into();
+                    return Err(StreamError::Read { stream, source });
+                }
+            }
             let body = serde_json::to_string(&config).expect("settings are plain data");
             let call = format!("STREAM.CREATE.{stream}");
             match self.api::<IgnoredAny>(&call, body).await {
