@@ -23,6 +23,7 @@ use rota_wire::Span;
 
 use self::figures::Figures;
 use self::fleet::{BenchFleet, FleetPlan};
+use self::load::Load;
 
 /// Tasks that run before the clock does, so that lanes, leases and connections are there.
 const WARM_UP: u64 = 500;
@@ -41,6 +42,10 @@ pub(crate) struct Args {
     /// Tasks submitted in a second; 0 means as fast as they are taken
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     pub(crate) rate: u64,
+
+    /// Give each task an id of its own with Nats-Msg-Id, as a client does that may submit it again
+    #[arg(long)]
+    pub(crate) named: bool,
 
     /// Workers
     #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -101,16 +106,24 @@ pub(crate) async fn run(args: Args, shutdown: Shutdown) -> Result<(), Failure> {
 }
 
 async fn measure(bus: &Bus, args: &Args) -> anyhow::Result<Figures> {
-    let patience = args.patience.duration();
-    let warm = load::run(bus, WARM_UP, 0, patience)
-        .await
-        .context("warming up")?;
+    let load = Load {
+        tasks: args.tasks,
+        rate: args.rate,
+        named: args.named,
+        patience: args.patience.duration(),
+    };
+    let warm = Load {
+        tasks: WARM_UP,
+        rate: 0,
+        ..load
+    };
+    let warm = load::run(bus, warm).await.context("warming up")?;
     ensure!(
         warm.missing() == 0,
         "{} tasks of the warm-up have no result",
         warm.missing()
     );
-    let trace = load::run(bus, args.tasks, args.rate, patience).await?;
+    let trace = load::run(bus, load).await?;
     Ok(Figures::of(&trace, args))
 }
 

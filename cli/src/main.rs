@@ -30,7 +30,11 @@ mod up;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
 use rota_service::{Failure, LogFormat, LogOptions, Shutdown, parse_args, run_main};
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// What a command that is no service logs by itself: only that it fetches a nats-server, which takes a
 /// while. All else it tells in its own words.

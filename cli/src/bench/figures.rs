@@ -20,6 +20,8 @@ pub(crate) struct Figures {
     slots: u32,
     /// Submissions in a second; 0 means as fast as they were taken.
     rate: u64,
+    /// Whether each task had an id of the submitter's.
+    named: bool,
     seconds: f64,
     tasks_per_second: f64,
     to_start_ms: Quantiles,
@@ -53,6 +55,7 @@ impl Figures {
             workers: args.workers,
             slots: args.slots,
             rate: args.rate,
+            named: args.named,
             seconds,
             tasks_per_second: trace.results.len() as f64 / seconds.max(1e-9),
             to_start_ms: Quantiles::of(to_start),

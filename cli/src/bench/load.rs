@@ -1,4 +1,7 @@
 //! Submitting tasks at a rate, and noting when each was published, started and had its result.
+//!
+//! A task is known here by a number: its sequence in ROTA_INTAKE, or, when the submitter names it, what
+//! its id ends with.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +10,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use rota_bus::{Bus, Expect, Message};
+use rota_bus::{Bus, Expect, Message, StoreError};
 use rota_wire::headers::STARTED;
 use rota_wire::{Kind, Micros};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -17,7 +20,19 @@ use crate::client;
 /// Submissions whose confirmation is awaited.
 const WINDOW: usize = 1_000;
 
-/// What became of each task, by its sequence in ROTA_INTAKE.
+/// What is submitted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    pub(crate) tasks: u64,
+    /// In a second; 0 means as fast as they are taken.
+    pub(crate) rate: u64,
+    /// Whether each task is given an id by `Nats-Msg-Id`.
+    pub(crate) named: bool,
+    /// How long without any result until what is left counts as lost.
+    pub(crate) patience: Duration,
+}
+
+/// What became of each task, by its number.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
     pub(crate) published: BTreeMap<u64, Micros>,
@@ -38,23 +53,23 @@ impl Trace {
     pub(crate) fn missing(&self) -> u64 {
         self.published
             .keys()
-            .filter(|seq| !self.results.contains_key(seq))
+            .filter(|number| !self.results.contains_key(number))
             .count() as u64
     }
 }
 
 /// Submits so many tasks and waits for their results, as long as some come.
-pub(crate) async fn run(
-    bus: &Bus,
-    tasks: u64,
-    rate: u64,
-    patience: Duration,
-) -> anyhow::Result<Trace> {
+pub(crate) async fn run(bus: &Bus, load: Load) -> anyhow::Result<Trace> {
+    let Load {
+        tasks, patience, ..
+    } = load;
+    // No two runs share ids.
+    let names = load.named.then(|| format!("bench-{}-", Micros::now().0));
     let results = bus.subscribe(&bus.subjects().results()).await?;
     bus.flush().await?;
     let begin = Instant::now();
-    let publishing = tokio::spawn(publish(bus.clone(), tasks, rate, begin));
-    let collected = collect(bus, results, tasks, patience).await;
+    let publishing = tokio::spawn(publish(bus.clone(), load, names.clone(), begin));
+    let collected = collect(bus, results, load, names.as_deref()).await;
     let published = if collected.results.len() as u64 >= tasks {
         publishing.await.context("publishing")??
     } else {
@@ -75,15 +90,15 @@ pub(crate) async fn run(
 
 async fn publish(
     bus: Bus,
-    tasks: u64,
-    rate: u64,
+    load: Load,
+    names: Option<String>,
     begin: Instant,
 ) -> anyhow::Result<BTreeMap<u64, Micros>> {
     let subject = bus.subjects().submit(&Kind::parse("noop")?);
     let mut published = BTreeMap::new();
     let mut under_way = FuturesUnordered::new();
-    for number in 0..tasks {
-        if let Some(nanos) = number.saturating_mul(1_000_000_000).checked_div(rate) {
+    for number in 0..load.tasks {
+        if let Some(nanos) = number.saturating_mul(1_000_000_000).checked_div(load.rate) {
             let due = begin + Duration::from_nanos(nanos);
             if due > Instant::now() {
                 sleep_until(due).await;
@@ -91,18 +106,24 @@ async fn publish(
         }
         let at = Micros::now();
         let message = Message::new(subject.clone(), Bytes::from_static(b"x"));
-        let storing = bus.store(message, Expect::Nothing).await?;
-        under_way.push(async move { storing.done().await.map(|stored| (stored.seq(), at)) });
+        let id = names.as_ref().map(|names| format!("{names}{number}"));
+        let named = id.is_some();
+        let expect = id.map_or(Expect::Nothing, Expect::NewId);
+        let storing = bus.store(message, expect).await?;
+        under_way.push(async move {
+            let stored = storing.done().await?;
+            Ok::<_, StoreError>((if named { number } else { stored.seq() }, at))
+        });
         while under_way.len() >= WINDOW
             && let Some(stored) = under_way.next().await
         {
-            let (sequence, at) = stored?;
-            published.insert(sequence, at);
+            let (number, at) = stored?;
+            published.insert(number, at);
         }
     }
     while let Some(stored) = under_way.next().await {
-        let (sequence, at) = stored?;
-        published.insert(sequence, at);
+        let (number, at) = stored?;
+        published.insert(number, at);
     }
     Ok(published)
 }
@@ -116,28 +137,32 @@ struct Collected {
 async fn collect(
     bus: &Bus,
     mut subscription: rota_bus::Subscription,
-    tasks: u64,
-    patience: Duration,
+    load: Load,
+    names: Option<&str>,
 ) -> Collected {
     let mut collected = Collected {
         results: BTreeMap::new(),
         doubled: 0,
         last: Instant::now(),
     };
-    while (collected.results.len() as u64) < tasks {
-        let Ok(Some(message)) = timeout(patience, subscription.next()).await else {
+    while (collected.results.len() as u64) < load.tasks {
+        let Ok(Some(message)) = timeout(load.patience, subscription.next()).await else {
             break;
         };
         let result = Micros::now();
         let started = message.headers.value(STARTED).and_then(Micros::parse);
         let genuine = client::told_result(bus, &message);
-        let Some(seq) = genuine.and_then(|id| id.as_str().parse().ok()) else {
+        let number = genuine.and_then(|id| {
+            let number = id.as_str().strip_prefix(names.unwrap_or_default())?;
+            number.parse().ok()
+        });
+        let Some(number) = number else {
             continue;
         };
         collected.last = Instant::now();
         if collected
             .results
-            .insert(seq, TaskTimes { started, result })
+            .insert(number, TaskTimes { started, result })
             .is_some()
         {
             collected.doubled += 1;

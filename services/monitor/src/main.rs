@@ -3,7 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 use rota_service::{Failure, LogOptions, Shutdown, main_with};
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Watches an installation of Rota and tells what happens
 #[derive(Debug, Parser)]

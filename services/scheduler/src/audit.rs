@@ -4,7 +4,7 @@
 //! them: then a settled message lies in its lane until the lane is opened anew, and one that was given back
 //! does not come again. So lanes are counted now and then, and one that has too many twice in a row is opened
 //! anew: all that is un-acked comes again, and is recognised. Only lanes of which nothing comes are counted, for of one
-//! that flows much is always on its way.
+//! that flows much is always on its way: those are read instead (see [`Flow`](crate::flow::Flow)).
 //!
 //! What must hold: a lane is opened anew only for messages that the core does not have; an ack that is under way
 //! is no such message.

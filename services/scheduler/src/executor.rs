@@ -12,6 +12,7 @@ use rota_bus::{AckHandle, Bus, LaneReader, LeaseValidity, Message, SendError};
 use rota_scheduler_core::{Action, Freshness};
 use rota_wire::fleet::RollCall;
 use rota_wire::{TaskSpec, Term};
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::frames::Frames;
@@ -96,7 +97,7 @@ impl Executor {
             }
             Action::Nak { seq } => {
                 if let Some(ack) = self.messages.take_ack(seq) {
-                    self.bus.nak(&ack).await?;
+                    self.give_back(seq, &ack).await?;
                 }
             }
             Action::LookUp {
@@ -159,6 +160,19 @@ impl Executor {
             self.bus.ack(&ack).await?;
         }
         Ok(())
+    }
+
+    /// Has a delivery come again that nobody has.
+    pub(crate) async fn call_back(&mut self, seq: u64, ack: &AckHandle) -> Result<(), ActError> {
+        if !self.validity.is_valid() {
+            return Err(ActError::LeaseOver);
+        }
+        self.give_back(seq, ack).await
+    }
+
+    async fn give_back(&mut self, seq: u64, ack: &AckHandle) -> Result<(), ActError> {
+        self.messages.give_back(seq, Instant::now());
+        Ok(self.bus.nak(ack).await?)
     }
 
     pub(crate) async fn next_answer(&mut self) -> Answer {

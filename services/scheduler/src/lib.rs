@@ -16,11 +16,13 @@
 mod audit;
 mod clock;
 mod executor;
+mod flow;
 mod frames;
 mod hearing;
 mod inputs;
 mod leadership;
 mod messages;
+mod obituaries;
 mod policy;
 mod recorder;
 mod reporting;

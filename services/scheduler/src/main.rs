@@ -3,7 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 use rota_service::{LogOptions, main_with};
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Decides where each task runs, and sees it to its end
 #[derive(Debug, Parser)]

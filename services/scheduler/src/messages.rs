@@ -2,19 +2,29 @@
 //!
 //! Inputs are kept within a budget of bytes, whatever waits. One beyond it stays in the stream, and whoever runs the
 //! task reads it there, as with lanes that are read without their inputs. The input of an assigned task is not kept.
+//!
+//! What was given back is remembered until it comes again, so that it can be told from what is lost: as many messages
+//! as are un-acked, at most [`GIVEN_BACK_MAX`].
 
 use std::collections::BTreeMap;
 
 use rota_bus::InputPolicy;
 use rota_wire::{Input, Span};
+use tokio::time::Instant;
+
+use crate::flow::Custody;
 
 /// Bytes of inputs kept for all tasks that wait.
 const INPUT_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// Of more that were given back the oldest are forgotten; they are called back, at worst.
+const GIVEN_BACK_MAX: usize = 500_000;
 
 /// Deliveries by their sequence, each with how to answer it.
 #[derive(Debug)]
 pub(crate) struct Messages<A> {
     by_seq: BTreeMap<u64, Message<A>>,
+    /// When they were.
+    given_back: BTreeMap<u64, Instant>,
     /// Bytes of the inputs that are kept.
     input_bytes: u64,
     policy: InputPolicy,
@@ -40,6 +50,7 @@ impl<A> Messages<A> {
     pub(crate) const fn new() -> Self {
         Self {
             by_seq: BTreeMap::new(),
+            given_back: BTreeMap::new(),
             input_bytes: 0,
             policy: InputPolicy::MayBeLeft,
         }
@@ -52,6 +63,7 @@ impl<A> Messages<A> {
 
     /// Keeps a delivery; one that came before is answered as this one from now on.
     pub(crate) fn keep(&mut self, seq: u64, ack: A, input: Input) {
+        self.given_back.remove(&seq);
         let before = self.remove(seq);
         let assigned = before.as_ref().is_some_and(|message| message.assigned);
         let run = before.map(|message| message.run).unwrap_or_default();
@@ -71,9 +83,27 @@ impl<A> Messages<A> {
         self.remove(seq).map(|message| message.ack)
     }
 
+    /// A delivery is given back, or called back: it is to come again.
+    pub(crate) fn give_back(&mut self, seq: u64, now: Instant) {
+        self.given_back.insert(seq, now);
+        if self.given_back.len() > GIVEN_BACK_MAX {
+            self.given_back.pop_first();
+        }
+    }
+
     /// Forgets a message that is not in the stream any more.
     pub(crate) fn forget(&mut self, seq: u64) {
+        self.given_back.remove(&seq);
         self.remove(seq);
+    }
+
+    /// Where a message is.
+    pub(crate) fn custody(&self, seq: u64) -> Custody {
+        if self.by_seq.contains_key(&seq) {
+            return Custody::Held;
+        }
+        let given_back = self.given_back.get(&seq);
+        given_back.map_or(Custody::Unknown, |at| Custody::GivenBack(*at))
     }
 
     /// The input of a task that is being assigned.

@@ -5,6 +5,7 @@
 
 mod death;
 mod explain;
+mod flow;
 mod lanes;
 mod look_up;
 mod settle;
@@ -23,8 +24,10 @@ use rota_wire::dispatch::Failure;
 use rota_wire::explain::Explanation;
 use rota_wire::{Kind, Lane, LeaderMemory, Span, TaskId, TaskSpec, WorkerId};
 
+use crate::flow::{Reading, Stretch};
 use crate::messages::LastRun;
 
+pub(crate) use flow::LostDelivery;
 pub(crate) use look_up::LOOK_UP_MAX;
 
 /// Requests under way at a time.
@@ -44,8 +47,20 @@ pub(crate) enum Request {
     CloseLane(Lane),
     /// How many messages of lanes are un-acked, each with how many the core knew of when it was asked.
     CountUnacked(Vec<(Lane, u64)>),
-    /// Whether messages lie in a lane that nobody brings.
-    SettleStrays(Lane),
+    /// Whether messages lie in a lane at rest that nobody brings.
+    FindStrays(Lane),
+    /// What becomes of one of them.
+    SettleStray {
+        lane: Lane,
+        seq: u64,
+    },
+    /// Which messages lie in lanes that flow.
+    ReadLanes(Vec<Stretch>),
+    /// Whether a message is there that nobody has, and how it is given back.
+    FindDelivery {
+        lane: Lane,
+        seq: u64,
+    },
     /// Answers why a task is where it is: with what the core knows, else with what the streams tell.
     Explain {
         task: TaskId,
@@ -97,6 +112,18 @@ pub(crate) enum Answer {
     LaneClosed(Lane),
     /// Lanes, how many of their un-acked messages were known, and how many there are.
     Unacked(Vec<(Lane, u64, u64)>),
+    StraysFound(Lane, Vec<u64>),
+    LanesRead(Vec<Reading>),
+    DeliveryFound {
+        lane: Lane,
+        seq: u64,
+        found: LostDelivery,
+    },
+    /// Whether a worker that was said to have died has; if so the core is to be told.
+    DeathChecked {
+        worker: WorkerId,
+        died: bool,
+    },
     /// A message that Rota did not write is stored elsewhere.
     Discarded(u64),
     /// It is to be asked once more after a while.
@@ -167,7 +194,10 @@ async fn ask(bus: Bus, request: Request) -> Answer {
         Request::FindLanes(kind) => lanes::find(&bus, kind).await,
         Request::OpenLane(lane) => lanes::open(&bus, lane).await,
         Request::CloseLane(lane) => lanes::close(&bus, lane).await,
-        Request::SettleStrays(lane) => strays::settle(&bus, lane).await,
+        Request::FindStrays(lane) => strays::find(&bus, lane).await,
+        Request::SettleStray { lane, seq } => strays::settle(&bus, lane, seq).await,
+        Request::ReadLanes(stretches) => flow::read(&bus, stretches).await,
+        Request::FindDelivery { lane, seq } => flow::find_delivery(&bus, lane, seq).await,
         Request::CountUnacked(lanes) => lanes::count_unacked(&bus, lanes).await,
         Request::Explain { task, known, reply } => {
             explain::answer(&bus, task, known, reply).await;

@@ -21,8 +21,10 @@ use tracing::warn;
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::executor::{ActError, Executor};
+use crate::flow::Flow;
 use crate::hearing::Hearing;
 use crate::inputs::{Input, Inputs};
+use crate::obituaries::{Obituaries, Taken};
 use crate::reporting::Outlets;
 use crate::requests::{Answer, Request};
 
@@ -75,6 +77,8 @@ pub(crate) struct Session {
     core: Scheduler,
     hearing: Hearing,
     audit: Audit,
+    flow: Flow,
+    obituaries: Obituaries,
     /// Lanes in which something was left for a newer scheduler: nobody knows how much is un-acked in them.
     uncounted: BTreeSet<Lane>,
     /// When a worker was heard last that reads no inputs from the stream.
@@ -111,6 +115,8 @@ impl Session {
             core,
             hearing: Hearing::new(now),
             audit: Audit::new(),
+            flow: Flow::default(),
+            obituaries: Obituaries::default(),
             uncounted: BTreeSet::new(),
             old_worker: None,
             actions,
@@ -251,8 +257,24 @@ impl Session {
         if !self.speaks_for_itself(message, &worker) {
             return;
         }
-        if self.core.workers().any(|known| *known == worker) {
-            self.executor.requests.start(Request::ConfirmDeath(worker));
+        if !self.core.workers().any(|known| *known == worker) {
+            return;
+        }
+        match self.obituaries.take(&worker) {
+            Taken::Begin => self.executor.requests.start(Request::ConfirmDeath(worker)),
+            Taken::Later | Taken::Known => {}
+            Taken::Dropped => {
+                warn!(%worker, "too many workers are said to have died: whether this one has is left to its silence");
+            }
+        }
+    }
+
+    fn death_checked(&mut self, worker: WorkerId, died: bool) {
+        if let Some(next) = self.obituaries.checked(&worker) {
+            self.executor.requests.start(Request::ConfirmDeath(next));
+        }
+        if died {
+            self.decide(Event::Died { worker });
         }
     }
 
@@ -290,6 +312,7 @@ impl Session {
             Answer::LanesListed(lanes) => self.decide(Event::LanesListed { lanes }),
             Answer::LaneOpened(lane, opened) => {
                 inputs.lanes.add(lane.clone(), &opened);
+                self.flow.opened(&lane);
                 let (unacked, delivered_to) = (opened.unacked, opened.delivered_to);
                 self.decide(Event::LaneOpened {
                     lane,
@@ -299,9 +322,20 @@ impl Session {
             }
             Answer::LaneClosed(lane) => {
                 inputs.lanes.remove(&lane);
+                self.flow.closed(&lane);
                 self.decide(Event::LaneClosed { lane });
             }
             Answer::Unacked(counts) => self.counted(counts, inputs),
+            Answer::StraysFound(lane, found) => {
+                for seq in found {
+                    self.settle_stray(lane.clone(), seq);
+                }
+            }
+            Answer::LanesRead(readings) => self.lanes_read(readings),
+            Answer::DeliveryFound { lane, seq, found } => {
+                self.delivery_found(&lane, seq, found).await?;
+            }
+            Answer::DeathChecked { worker, died } => self.death_checked(worker, died),
             Answer::Discarded(seq) => self.executor.discard(seq).await?,
             Answer::Again(request) => self.executor.requests.start_later(request),
             Answer::Ask(request) => self.executor.requests.start(request),

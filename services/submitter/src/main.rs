@@ -3,7 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 use rota_service::{LogOptions, main_with};
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The front door of Rota: checks submissions and puts each into its lane
 #[derive(Debug, Parser)]

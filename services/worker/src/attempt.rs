@@ -81,7 +81,10 @@ pub(crate) async fn run_among(
     };
     let task = task.started(timeout);
     match &entry.handler {
-        HandlerKind::Command(command) => command.run(&task, &limits, control, processes).await,
+        // Boxed: it is large, and would make each attempt of a function so.
+        HandlerKind::Command(command) => {
+            Box::pin(command.run(&task, &limits, control, processes)).await
+        }
         HandlerKind::Function(handler) => run_function(handler, task, &limits, control).await,
     }
 }

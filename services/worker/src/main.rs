@@ -2,7 +2,11 @@
 
 use std::process::ExitCode;
 
+use mimalloc::MiMalloc;
 use rota_service::{Failure, Shutdown, main_with};
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Runs tasks: commands that a file declares, or the built-in kinds
 #[derive(Debug, clap::Parser)]

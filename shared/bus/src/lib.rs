@@ -15,7 +15,8 @@
 //! lanes     the scheduler's queues: open, pull, ack, nak, close
 //! lease     leadership and its term, and standing by
 //! memory    what a leader leaves to the next
-//! tasks     storing retries, dead letters and results
+//! retries   a failed task's next attempt, into the schedule
+//! tasks     storing dead letters and results
 //! results   reading results, and settling one
 //! lookup    whether tasks have ended or wait, many at a time
 //! inspect   sizes and ages, for those who watch
@@ -46,6 +47,7 @@ mod lookup;
 mod memory;
 mod message;
 mod results;
+mod retries;
 mod send;
 mod store;
 mod stragglers;
@@ -69,6 +71,7 @@ pub use lookup::{Found, Freshness, LookUpError};
 pub use memory::MemoryError;
 pub use message::{Message, Received};
 pub use results::{ResultError, Settlement, StoredResult};
+pub use retries::StoredRetry;
 pub use send::{RequestError, SendError, Subscription};
 pub use store::{Expect, StoreError, Stored, Storing};
 pub use streams::{StreamError, StreamName, StreamOptions};

@@ -120,7 +120,7 @@ impl Bus {
         // Both streams at once: a result that is written meanwhile comes before its retry is gone.
         let (retries, results) = tokio::try_join!(
             self.last_of_each(StreamName::Schedule, &retries, tasks, |id, headers| {
-                scheduled(headers, id)
+                scheduled_attempt(headers, id)
             }),
             self.last_of_each(StreamName::Results, &results, tasks, |id, headers| {
                 Some(is_genuine(headers, id))
@@ -152,7 +152,9 @@ impl Bus {
         }
         let subject = self.subjects().retry(id);
         let last = self.last_message(StreamName::Schedule, subject.as_str());
-        let scheduled = last.await?.and_then(|last| scheduled(&last.headers, id));
+        let scheduled = last
+            .await?
+            .and_then(|last| scheduled_attempt(&last.headers, id));
         Ok(join(genuine, scheduled))
     }
 
@@ -224,7 +226,7 @@ fn join(genuine: Option<bool>, scheduled: Option<u32>) -> Found {
 }
 
 /// The attempt of a retry that Rota stored for this task.
-fn scheduled(headers: &Headers, id: &TaskId) -> Option<u32> {
+pub(crate) fn scheduled_attempt(headers: &Headers, id: &TaskId) -> Option<u32> {
     let genuine = headers.value(ID) == Some(id.as_str()) && headers.value(SUBMITTED).is_some();
     match headers.value(ATTEMPT) {
         _ if !genuine => None,
@@ -255,9 +257,9 @@ mod tests {
             (SUBMITTED, "2026-11-23T08:00:00Z"),
             (ATTEMPT, "4"),
         ]);
-        assert_eq!(scheduled(&good, &id), Some(4));
-        assert_eq!(scheduled(&headers(&[(ID, "a")]), &id), None);
+        assert_eq!(scheduled_attempt(&good, &id), Some(4));
+        assert_eq!(scheduled_attempt(&headers(&[(ID, "a")]), &id), None);
         let other = TaskId::parse("b").expect("good");
-        assert_eq!(scheduled(&good, &other), None);
+        assert_eq!(scheduled_attempt(&good, &other), None);
     }
 }

@@ -87,16 +87,18 @@ impl Bus {
         result: &TaskResult,
         body: Bytes,
     ) -> Result<Settlement, StoreError> {
-        let message = self.result_message(result, body);
+        let subject = self.subjects().result(&result.id);
         let mut expect = Expect::First;
         for _ in 0..SETTLE_TRIES {
-            match self.store_now(message.clone(), expect).await {
+            let message = self.result_message(result, body.clone());
+            match self.store_now(message, expect).await {
                 Ok(_) => return Ok(Settlement::Stored),
                 Err(StoreError::NotFirst { .. }) => {}
                 Err(error) => return Err(error),
             }
-            let subject = message.subject.as_str();
-            let found = self.last_message(StreamName::Results, subject).await;
+            let found = self
+                .last_message(StreamName::Results, subject.as_str())
+                .await;
             expect = match found {
                 Ok(Some(last)) if is_genuine(&last.headers, &result.id) => {
                     return Ok(Settlement::Already);
@@ -109,14 +111,14 @@ impl Bus {
                 Ok(None) => Expect::First,
                 Err(error) => {
                     return Err(StoreError::Unanswered {
-                        subject: message.subject,
+                        subject,
                         source: error.into(),
                     });
                 }
             };
         }
         Err(StoreError::Unanswered {
-            subject: message.subject,
+            subject,
             source: "others keep writing on the result's subject".into(),
         })
     }

@@ -1,43 +1,15 @@
-//! Storing tasks where they go: the schedule, the dead letters, the results.
+//! Storing tasks where they end: among the dead letters and the results.
 
 use bytes::Bytes;
 use rota_wire::headers::{REASON, WORKER};
 use rota_wire::result::TaskResult;
-use rota_wire::{Span, TaskSpec, WorkerId};
+use rota_wire::{TaskSpec, WorkerId};
 
 use crate::connect::Bus;
 use crate::message::Message;
 use crate::store::{Expect, StoreError, Storing};
 
-/// The server's own headers for a message that is published later.
-const SCHEDULE: &str = "Nats-Schedule";
-const SCHEDULE_TARGET: &str = "Nats-Schedule-Target";
-
 impl Bus {
-    /// Puts a task into the schedule: after `wait` the server itself puts it where the submitter finds it.
-    /// A retry that the task has there already is replaced. The time is reckoned by the server's clock.
-    ///
-    /// # Errors
-    /// [`StoreError`] when it cannot even be sent.
-    pub async fn store_retry(
-        &self,
-        task: &TaskSpec,
-        input: Bytes,
-        wait: Span,
-    ) -> Result<Storing, StoreError> {
-        let due = self.server_now().await.plus(wait);
-        let mut headers = task.to_headers();
-        headers.push(SCHEDULE, format!("@at {due}"));
-        let target = self.subjects().due(&task.lane()).to_string();
-        headers.push(SCHEDULE_TARGET, target);
-        let message = Message {
-            subject: self.subjects().retry(&task.id),
-            headers,
-            payload: input,
-        };
-        self.store(message, Expect::Nothing).await
-    }
-
     /// Puts a task among the dead letters, with its input, its headers and the reason. `seq` is its
     /// message in ROTA_READY: the same message makes one letter, also when it is stored twice.
     ///

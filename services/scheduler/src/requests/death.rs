@@ -22,12 +22,14 @@ const CONFIRM_TRIES: u32 = 50;
 pub(super) async fn confirm(bus: &Bus, worker: WorkerId) -> Answer {
     for _ in 0..CONFIRM_TRIES {
         if is_gone(bus, &worker).await {
-            return Answer::Event(Event::Died { worker });
+            let died = true;
+            return Answer::DeathChecked { worker, died };
         }
         sleep(CONFIRM_PAUSE).await;
     }
     warn!(%worker, "said to have died, and somebody listens on its subject: not believed");
-    Answer::Done
+    let died = false;
+    Answer::DeathChecked { worker, died }
 }
 
 pub(super) async fn probe(bus: &Bus, worker: WorkerId) -> Answer {

@@ -4,7 +4,7 @@
 //! it, has nothing left to settle: the task is taken off the books and not tried for ever.
 
 use bytes::Bytes;
-use rota_bus::{Bus, Expect, LaneError, Message, Pulled, StoreError};
+use rota_bus::{Bus, Expect, LaneError, Message, Pulled, StoreError, StoredRetry};
 use rota_scheduler_core::Event;
 use rota_wire::headers::REASON;
 use rota_wire::result::{FinalState, TaskResult};
@@ -34,8 +34,10 @@ pub(super) async fn store_retry(bus: &Bus, seq: u64, task: &TaskSpec, wait: Span
         let Some(Pulled { payload, .. }) = bus.ready_message(seq).await? else {
             return Ok(Settled::Gone);
         };
-        bus.store_retry(task, payload, wait).await?.done().await?;
-        Ok(Settled::Stored)
+        Ok(match bus.store_retry(task, payload, wait).await? {
+            // What lies there already carries the task on.
+            StoredRetry::New | StoredRetry::Already { .. } => Settled::Stored,
+        })
     };
     settled(seq, &task.id, storing.await)
 }

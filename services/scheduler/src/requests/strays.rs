@@ -3,6 +3,9 @@
 //! Most are settled and were not deleted when the server died or its disk was full: their tasks have a result, or a
 //! later attempt in the schedule, and they are deleted. One whose task has neither is put at the end of its lane, so
 //! that nothing is lost whatever the server has forgotten.
+//!
+//! What must hold: a stray is settled only after the core was told that its message is gone. Else the core would take
+//! the one that is put at the end of the lane for a copy of it, and wait for what was deleted.
 
 use rota_bus::{Bus, Found, Freshness, LaneError, LookUpError, StoreError, Stray};
 use rota_wire::{Lane, Recheck, Span, TaskSpec};
@@ -25,59 +28,70 @@ enum StrayError {
     Store(#[from] StoreError),
 }
 
-#[derive(Default)]
-struct Settled {
-    deleted: u32,
-    requeued: u32,
-}
-
-pub(super) async fn settle(bus: &Bus, lane: Lane) -> Answer {
-    let mut settled = Settled::default();
-    let ended = settle_some(bus, &lane, &mut settled).await;
-    let Settled { deleted, requeued } = settled;
-    if deleted + requeued > 0 {
-        info!(%lane, deleted, requeued, "messages lay in a lane that nobody brought");
-    }
-    if let Err(error) = ended {
+/// Looks through a lane at rest.
+pub(super) async fn find(bus: &Bus, lane: Lane) -> Answer {
+    let mut found = Vec::new();
+    if let Err(error) = find_some(bus, &lane, &mut found).await {
         warn!(%lane, error = %rota_service::chain(&error), "a lane is not looked through for strays");
     }
-    Answer::Done
+    Answer::StraysFound(lane, found)
 }
 
-async fn settle_some(bus: &Bus, lane: &Lane, settled: &mut Settled) -> Result<(), StrayError> {
+async fn find_some(bus: &Bus, lane: &Lane, found: &mut Vec<u64>) -> Result<(), LaneError> {
     let mut from = 1;
     for _ in 0..STRAYS_MAX {
         let Some(stray) = bus.lane_stray(lane, from, AGE_MIN).await? else {
             break;
         };
         from = stray.seq + 1;
-        // What cannot be read is left to whoever can.
-        if let Ok(task) = TaskSpec::from_ready(&lane.kind, &stray.headers) {
-            settle_one(bus, lane, &stray, task, settled).await?;
-        }
+        found.push(stray.seq);
     }
     Ok(())
 }
 
-async fn settle_one(
+pub(super) async fn settle(bus: &Bus, lane: Lane, seq: u64) -> Answer {
+    match settle_one(bus, &lane, seq).await {
+        Ok(Some(what)) => info!(%lane, seq, "a message lay in a lane that nobody brought: {what}"),
+        Ok(None) => {}
+        Err(error) => {
+            let error = rota_service::chain(&error);
+            warn!(%lane, seq, %error, "a message that nobody brings is not settled yet");
+        }
+    }
+    Answer::Done
+}
+
+async fn settle_one(bus: &Bus, lane: &Lane, seq: u64) -> Result<Option<&'static str>, StrayError> {
+    let found = bus.lane_message(lane, seq).await?;
+    let Some(stray) = found.filter(|found| found.seq == seq) else {
+        return Ok(None);
+    };
+    // What cannot be read is left to whoever can.
+    let Ok(task) = TaskSpec::from_ready(&lane.kind, &stray.headers) else {
+        return Ok(None);
+    };
+    let known = bus
+        .look_up(std::slice::from_ref(&task.id), Freshness::Latest)
+        .await?;
+    let what = match known.first() {
+        None | Some(Found::Unanswered) => return Ok(None),
+        Some(Found::Result) => "its task is over",
+        Some(Found::Scheduled { attempt }) if *attempt > task.attempt => "a later attempt waits",
+        Some(Found::Scheduled { .. } | Found::Foreign | Found::Nothing) => {
+            requeue(bus, lane, &stray, task).await?;
+            "it is put at the end"
+        }
+    };
+    bus.delete_stray(&stray).await?;
+    Ok(Some(what))
+}
+
+async fn requeue(
     bus: &Bus,
     lane: &Lane,
     stray: &Stray,
     mut task: TaskSpec,
-    settled: &mut Settled,
-) -> Result<(), StrayError> {
-    let found = bus
-        .look_up(std::slice::from_ref(&task.id), Freshness::Latest)
-        .await?;
-    match found.first() {
-        None | Some(Found::Unanswered) => return Ok(()),
-        Some(Found::Result) => settled.deleted += 1,
-        Some(Found::Scheduled { attempt }) if *attempt > task.attempt => settled.deleted += 1,
-        Some(Found::Scheduled { .. } | Found::Foreign | Found::Nothing) => {
-            task.recheck = Recheck::MayHaveRun;
-            bus.requeue_stray(lane, stray, task.to_headers()).await?;
-            settled.requeued += 1;
-        }
-    }
-    Ok(bus.delete_stray(stray).await?)
+) -> Result<(), StoreError> {
+    task.recheck = Recheck::MayHaveRun;
+    bus.requeue_stray(lane, stray, task.to_headers()).await
 }

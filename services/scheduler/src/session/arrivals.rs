@@ -3,6 +3,7 @@
 use rota_bus::{AckHandle, Delivered, LaneEvent, PullEnd};
 use rota_scheduler_core::Event;
 use rota_wire::{Input, Lane, TaskSpec, Unreadable};
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::Session;
@@ -21,6 +22,7 @@ impl Session {
             }
             LaneEvent::Gone { lane } => {
                 warn!(%lane, "the lane's consumer is gone, making it again");
+                self.flow.closed(&lane);
                 self.decide(Event::LaneGone { lane });
             }
         }
@@ -35,6 +37,7 @@ impl Session {
             input,
             ack,
         } = delivered;
+        self.flow.came(&lane, delivery.seq, Instant::now());
         match TaskSpec::from_ready(&lane.kind, &headers) {
             Ok(task) => {
                 let input_bytes = input.bytes();

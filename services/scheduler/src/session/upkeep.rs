@@ -10,8 +10,10 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::Session;
+use crate::executor::ActError;
+use crate::flow::{Custody, Reading, Remedy};
 use crate::inputs::Inputs;
-use crate::requests::Request;
+use crate::requests::{LostDelivery, Request};
 
 /// How often what was learned is stored, and what was lost.
 const MEMORY_EVERY: Duration = Duration::from_secs(30);
@@ -22,7 +24,7 @@ const QUIET: Span = Span::from_secs(3);
 const OLD_WORKER_MEMORY: Duration = Duration::from_secs(10);
 
 impl Session {
-    /// Writes pulls off, says how inputs come, stores what was learned, and counts lanes.
+    /// Writes pulls off, says how inputs come, stores what was learned, counts lanes at rest and reads those that flow.
     pub(super) fn look(&mut self, inputs: &mut Inputs) {
         for event in inputs.lanes.write_off() {
             self.lane_event(event);
@@ -42,6 +44,7 @@ impl Session {
             let lanes = self.audit.take_turn(&self.quiet_lanes());
             self.executor.requests.start(Request::CountUnacked(lanes));
         }
+        self.watch_flow();
     }
 
     fn quiet_lanes(&self) -> BTreeMap<Lane, u64> {
@@ -60,11 +63,73 @@ impl Session {
             if self.audit.note(&lane, counted, known.max(*known_now)) {
                 warn!(%lane, counted, known, "more is un-acked than is known: opening the lane anew");
                 inputs.lanes.remove(&lane);
+                self.flow.closed(&lane);
                 self.decide(Event::LaneGone { lane });
             } else if counted == 0 && *known_now == 0 {
-                self.executor.requests.start(Request::SettleStrays(lane));
+                self.executor.requests.start(Request::FindStrays(lane));
             }
         }
+    }
+
+    /// Reads the lanes that flow, and sees to what nobody has in them.
+    fn watch_flow(&mut self) {
+        let now = Instant::now();
+        if let Some(stretches) = self.flow.begin_reading(&self.uncounted, now) {
+            self.executor.requests.start(Request::ReadLanes(stretches));
+        }
+        let messages = &self.executor.messages;
+        for (lane, seq, remedy) in self.flow.take_due(|seq| messages.custody(seq), now) {
+            match remedy {
+                Remedy::CallBack => {
+                    let request = Request::FindDelivery { lane, seq };
+                    self.executor.requests.start(request);
+                }
+                Remedy::SettleStray => self.settle_stray(lane, seq),
+            }
+        }
+    }
+
+    pub(super) fn lanes_read(&mut self, readings: Vec<Reading>) {
+        let messages = &self.executor.messages;
+        let custody = |seq| messages.custody(seq);
+        self.flow.read(readings, custody, Instant::now());
+    }
+
+    /// Calls a message back that nobody has, if it is still so.
+    pub(super) async fn delivery_found(
+        &mut self,
+        lane: &Lane,
+        seq: u64,
+        found: LostDelivery,
+    ) -> Result<(), ActError> {
+        match found {
+            LostDelivery::Gone => {
+                self.flow.clear(seq);
+                self.executor.messages.forget(seq);
+            }
+            LostDelivery::There(ack) => {
+                let custody = self.executor.messages.custody(seq);
+                if self.flow.is_suspect(lane, seq, custody) {
+                    warn!(%lane, seq, "a message is un-acked that nobody has: calling it back");
+                    self.flow.called(seq, Instant::now());
+                    self.executor.call_back(seq, &ack).await?;
+                }
+            }
+            LostDelivery::Unanswered => {}
+        }
+        Ok(())
+    }
+
+    /// The core is told first, so that it does not wait for what is deleted.
+    pub(super) fn settle_stray(&mut self, lane: Lane, seq: u64) {
+        if self.executor.messages.custody(seq) == Custody::Held {
+            return;
+        }
+        self.flow.clear(seq);
+        self.executor.messages.forget(seq);
+        self.decide(Event::Gone { seq });
+        let request = Request::SettleStray { lane, seq };
+        self.executor.requests.start(request);
     }
 
     fn store_memory(&mut self) {

@@ -38,7 +38,7 @@ pub(super) async fn input_of(
             tokio::select! {
                 biased;
                 () = control.stopped() => Err(AttemptEnd::Stopped),
-                input = fetched(assignment, bus) => input.map_err(|reason| AttemptEnd::Returned { reason }),
+                input = Box::pin(fetched(assignment, bus)) => input.map_err(|reason| AttemptEnd::Returned { reason }),
             }
         }
     }

@@ -1,12 +1,13 @@
-//! Strays: messages that lie in a lane although its consumer has nothing left to bring and nothing un-acked.
+//! Strays: messages that lie in a lane and that nobody brings. A lane at rest has them if its consumer has nothing
+//! left to bring and nothing un-acked; in one that flows it takes the scheduler's books to tell.
 //!
 //! It should not be: an acked message of a work queue is deleted. But stream and consumer are two states, and a
 //! server that is killed, or whose disk is full, may keep the one and lose the other.
 
 use rota_wire::{Headers, Lane, Micros, Span};
 
-use super::LaneError;
 use super::consumers::consumer_name;
+use super::{AckHandle, LaneError};
 use crate::api::{ApiError, Which};
 use crate::connect::Bus;
 use crate::limit::{Cause, within};
@@ -14,7 +15,7 @@ use crate::message::Message;
 use crate::store::{Expect, StoreError};
 use crate::streams::StreamName;
 
-/// A message that no consumer brings.
+/// A message as it lies in a lane, which perhaps no consumer brings.
 #[derive(Debug, Clone)]
 pub struct Stray {
     /// Its sequence.
@@ -24,6 +25,14 @@ pub struct Stray {
     /// Its headers.
     pub headers: Headers,
     payload: bytes::Bytes,
+}
+
+impl Stray {
+    /// The size of its input.
+    #[must_use]
+    pub fn input_bytes(&self) -> usize {
+        self.payload.len()
+    }
 }
 
 impl Bus {
@@ -59,17 +68,59 @@ impl Bus {
         if consumer.num_pending > 0 || consumer.num_ack_pending > 0 {
             return Ok(None);
         }
-        let subject = self.subjects().ready(lane).to_string();
-        let next = Which::Next(from, &subject);
-        let Some(found) = self.leader_read(&stream, next).await? else {
+        let Some(found) = self.read_lane(lane, from).await? else {
             return Ok(None);
         };
         let old = self.server_now().await.since(found.stored) >= age;
-        Ok(old.then_some(Stray {
+        Ok(old.then_some(found))
+    }
+
+    /// The first message that lies in a lane from a sequence on, whoever has it: from the stream's leader.
+    ///
+    /// # Errors
+    /// [`LaneError::Inspect`] when the server does not tell.
+    pub async fn lane_message(&self, lane: &Lane, from: u64) -> Result<Option<Stray>, LaneError> {
+        let found = self.read_lane(lane, from).await;
+        found.map_err(|error| LaneError::Inspect {
+            lane: lane.clone(),
+            source: error.into(),
+        })
+    }
+
+    async fn read_lane(&self, lane: &Lane, from: u64) -> Result<Option<Stray>, ApiError> {
+        let stream = self.subjects().stream(StreamName::Ready.part());
+        let subject = self.subjects().ready(lane).to_string();
+        let next = Which::Next(from, &subject);
+        let found = self.leader_read(&stream, next).await?;
+        Ok(found.map(|found| Stray {
             seq: found.seq,
             stored: found.stored,
             headers: found.headers,
             payload: found.body,
+        }))
+    }
+
+    /// How to answer a delivery whose own answer nobody has any more, or was lost: given back, it comes again.
+    /// Nothing when the lane has no consumer. For a message that is not un-acked the server ignores the answer.
+    ///
+    /// # Errors
+    /// [`LaneError::Inspect`] when the server does not tell.
+    pub async fn lost_delivery(
+        &self,
+        lane: &Lane,
+        seq: u64,
+    ) -> Result<Option<AckHandle>, LaneError> {
+        let stream = self.subjects().stream(StreamName::Ready.part());
+        let name = consumer_name(lane);
+        let looking = self.consumer_info(&stream, &name);
+        let found = within(looking).await.map_err(|source| LaneError::Inspect {
+            lane: lane.clone(),
+            source,
+        })?;
+        Ok(found.map(|found| {
+            // The server believes any sequence of the consumer's that is between its floor and its last.
+            let last = found.delivered.consumer_sequence;
+            AckHandle(format!("$JS.ACK.{stream}.{name}.1.{seq}.{last}.0.0").into())
         }))
     }
 

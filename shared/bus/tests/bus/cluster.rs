@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rota_bus::{
     Bus, Found, Freshness, LaneEvent, LaneReader, Lease, LeaseName, PullEnd, Settlement,
-    StreamOptions,
+    StoredRetry, StreamOptions,
 };
 use rota_local::{NatsServer, ServerOptions};
 use rota_wire::{Lane, Span};
@@ -133,9 +133,19 @@ async fn the_latest_is_read_from_the_leaders(cluster: &Cluster) {
     retry.attempt = 3;
     let wait = Span::from_secs(3_600);
     let stored = cluster.bus.store_retry(&retry, "x".into(), wait).await;
-    stored.expect("sent").done().await.expect("stored");
+    assert_eq!(stored.expect("stored"), StoredRetry::New);
     let found = cluster.bus.look_up(&[id("later")], Freshness::Latest).await;
     assert_eq!(found.expect("told"), [Found::Scheduled { attempt: 3 }]);
+    for (attempt, stored) in [
+        (2, StoredRetry::Already { attempt: 3 }),
+        (4, StoredRetry::New),
+    ] {
+        retry.attempt = attempt;
+        let settled = cluster.bus.store_retry(&retry, "x".into(), wait).await;
+        assert_eq!(settled.expect("settled"), stored);
+    }
+    let found = cluster.bus.look_up(&[id("later")], Freshness::Latest).await;
+    assert_eq!(found.expect("told"), [Found::Scheduled { attempt: 4 }]);
     let ids: Vec<_> = (0..50).map(|number| id(&format!("t{number}"))).collect();
     let catching_up = async {
         loop {

@@ -417,3 +417,53 @@ async fn messages_that_no_consumer_brings_are_found_and_can_be_queued_again() {
         other => panic!("{other:?}"),
     }
 }
+
+#[tokio::test]
+async fn a_delivery_that_nobody_has_any_more_is_called_back() {
+    let world = World::start().await;
+    let lane = lane("a");
+    let mut reader = world.bus.lane_reader().await.expect("the server is there");
+    let unopened = world.bus.lost_delivery(&lane, 1).await;
+    assert_eq!(unopened.expect("the server answers"), None);
+    world.open(&mut reader, &lane).await;
+    for number in 1..=3 {
+        world
+            .put(&lane, &format!("t{number}"), Bytes::from_static(b"input"))
+            .await;
+    }
+    let mut delivered = async |count| {
+        reader.pull(&lane, count).await.expect("it is asked");
+        let mut found = Vec::new();
+        for _ in 0..count {
+            match event(&mut reader).await {
+                LaneEvent::Delivered(delivered) => found.push(*delivered),
+                other => panic!("{other:?}"),
+            }
+        }
+        found
+    };
+    let first = delivered(2).await;
+    world.bus.ack(&first[0].ack).await.expect("it is sent");
+    // The first was acked and the third not handed out: only the second comes again, before the third.
+    for seq in [1, 3, 2] {
+        let lost = world.bus.lost_delivery(&lane, seq).await;
+        let lost = lost.expect("the server answers").expect("it is open");
+        world.bus.nak(&lost).await.expect("it is sent");
+    }
+    world.bus.flush().await.expect("the server has it");
+    let again: Vec<_> = delivered(2).await.iter().map(|d| d.delivery).collect();
+    let delivery = |seq, count| rota_wire::Delivery { seq, count };
+    assert_eq!(again, [delivery(2, 2), delivery(3, 1)]);
+    // What lies there is what is not acked.
+    let mut left = Vec::new();
+    while let Some(message) = world
+        .bus
+        .lane_message(&lane, left.last().map_or(1, |seq| seq + 1))
+        .await
+        .expect("the server answers")
+    {
+        assert_eq!(message.input_bytes(), 5);
+        left.push(message.seq);
+    }
+    assert_eq!(left, [2, 3]);
+}

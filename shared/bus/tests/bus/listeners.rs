@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rota_bus::Message;
+use rota_bus::{Message, StoredRetry};
 use rota_wire::{Micros, Span, WorkerId};
 use tokio::time::{Instant, timeout};
 
@@ -97,7 +97,7 @@ async fn due_times_are_reckoned_by_the_servers_clock() {
         .bus
         .store_retry(&retry, "x".into(), Span::from_ms(300))
         .await;
-    stored.expect("sent").done().await.expect("stored");
+    assert_eq!(stored.expect("stored"), StoredRetry::New);
     let stranger = world.stranger().await;
     let due = world.bus.subjects().due(&lane("mail"));
     let body = until_last(&stranger, "ROTA_SCHEDULE", due.as_str()).await;

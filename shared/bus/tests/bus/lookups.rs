@@ -2,7 +2,7 @@
 
 use async_nats::jetstream;
 use bytes::Bytes;
-use rota_bus::{Found, Freshness};
+use rota_bus::{Found, Freshness, StoredRetry};
 use rota_wire::result::{FinalState, TaskResult};
 use rota_wire::{Micros, Span, TaskId};
 
@@ -44,7 +44,8 @@ async fn many_tasks_are_looked_up_in_order() {
                 let mut retry = task(&lane("mail"), &text);
                 retry.attempt = 2 + number;
                 let wait = Span::from_secs(3_600);
-                storing.push(world.bus.store_retry(&retry, "x".into(), wait).await);
+                let stored = world.bus.store_retry(&retry, "x".into(), wait).await;
+                assert_eq!(stored.expect("stored"), StoredRetry::New);
                 let attempt = 2 + number;
                 expected.push(Found::Scheduled { attempt });
             }

@@ -6,5 +6,6 @@ mod leases;
 mod listeners;
 mod lookups;
 mod results;
+mod retries;
 mod streams;
 mod world;

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Again, Load, Order};
 use crate::client::Client;
@@ -22,6 +22,10 @@ const TRIES_MAX: u32 = 40;
 const PAUSE: Duration = Duration::from_millis(250);
 /// Submissions that wait for their confirmation.
 const UNDER_WAY_MAX: usize = 256;
+/// Tasks that wait for a worker. Where faults are so dense that fewer tasks end than are submitted, the load
+/// would grow into something else: a server that is busy with nothing but a heap of old messages.
+const WAITING_MAX: u64 = 1_500;
+const WAITING_LOOKS: Duration = Duration::from_millis(500);
 
 /// What was submitted.
 #[derive(Debug, Clone, Default)]
@@ -63,8 +67,13 @@ impl Sender {
         let room = Arc::new(Semaphore::new(UNDER_WAY_MAX));
         let mut under_way = JoinSet::new();
         let submitting = async {
+            let mut looked = Instant::now();
             for order in load {
                 sleep(order.after).await;
+                if looked.elapsed() >= WAITING_LOOKS {
+                    self.wait_for_room().await;
+                    looked = Instant::now();
+                }
                 // It is never closed.
                 let Ok(place) = room.clone().acquire_owned().await else {
                     return;
@@ -85,6 +94,19 @@ impl Sender {
         let rest = async { while under_way.join_next().await.is_some() {} };
         // Submissions that were to come later than that are not made.
         let _ = timeout(patience, rest).await;
+    }
+
+    /// Waits while the server says that too many tasks wait; without an answer the load goes on.
+    async fn wait_for_room(&self) {
+        let subject = "$JS.API.STREAM.INFO.ROTA_READY";
+        loop {
+            let answer = self.client.api(subject, &json!({}), WAITING_LOOKS).await;
+            let waiting = answer.and_then(|answer| answer["state"]["messages"].as_u64());
+            if waiting.is_none_or(|waiting| waiting < WAITING_MAX) {
+                return;
+            }
+            sleep(WAITING_LOOKS).await;
+        }
     }
 
     /// Submits a task, and gives its id when the server confirms it.
