@@ -61,6 +61,7 @@ fn rota_may_be_elsewhere(failure: &Failure) -> bool {
             ConnectError::LoginRefused { .. }
                 | ConnectError::TooOld { .. }
                 | ConnectError::NoJetStream { .. }
+                | ConnectError::Silent { .. }
         ))
     );
     failure.exit() == Exit::Unavailable && !is_told

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream;
+use async_nats::jetstream::context::{AccountError, AccountErrorKind};
+use async_nats::jetstream::{self, ErrorCode};
 use async_nats::{ConnectErrorKind, ConnectOptions};
 use tokio::sync::watch;
 use tracing::debug;
@@ -17,7 +18,7 @@ use self::login::{Login, Servers};
 use crate::client::Client;
 use crate::clock::ServerClock;
 use crate::lease::Remembered;
-use crate::limit::{Cause, NETWORK_LIMIT, within};
+use crate::limit::{Cause, NETWORK_LIMIT, asked};
 use crate::lookup::Copies;
 use crate::subjects::{Prefix, Subjects};
 
@@ -114,6 +115,15 @@ pub enum ConnectError {
          `jetstream` block in its configuration"
     )]
     NoJetStream {
+        /// Where it is.
+        servers: String,
+    },
+    /// JetStream does not answer.
+    #[error(
+        "nats-server at {servers} is there, and its JetStream does not answer: too few servers of a cluster \
+         are up, or they are electing a leader"
+    )]
+    Silent {
         /// Where it is.
         servers: String,
     },
@@ -264,12 +274,28 @@ async fn check_server(
         let found = client.server_info().version;
         return Err(ConnectError::TooOld { found, servers });
     }
-    match within(jetstream.query_account()).await {
-        Ok(_) => Ok(()),
-        Err(error) => {
+    let stands = |answer: &Result<_, AccountError>| match answer {
+        Ok(_) => true,
+        Err(error) => !is_passing(error),
+    };
+    match asked(|| jetstream.query_account(), stands).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) if !is_passing(&error) => {
             debug!(%error, "no account information");
             Err(ConnectError::NoJetStream { servers })
         }
+        Ok(Err(_)) | Err(_) => Err(ConnectError::Silent { servers }),
+    }
+}
+
+/// The servers are electing a leader, or the question was lost.
+fn is_passing(error: &AccountError) -> bool {
+    match error.kind() {
+        AccountErrorKind::TimedOut => true,
+        AccountErrorKind::JetStream(inner) => {
+            inner.error_code() == ErrorCode::CLUSTER_NOT_AVAILABLE
+        }
+        AccountErrorKind::JetStreamUnavailable | AccountErrorKind::Other => false,
     }
 }
 

@@ -17,7 +17,7 @@ use rota_wire::Micros;
 use rota_wire::event::{EVENTS_MAX, Event, EventBatch, TimedEvent};
 use rota_wire::frame;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use crate::connect::Bus;
@@ -27,6 +27,9 @@ use crate::subjects::Subject;
 
 /// The time between two batches.
 const BATCH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Events wait for those before them no longer than this, and the end of a service neither.
+const STORE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Where a service tells its events. Clones share one buffer.
 #[derive(Debug, Clone)]
@@ -96,8 +99,10 @@ async fn store_batches(
 
 async fn store(bus: &Bus, subject: &Subject, frame: Bytes) {
     let message = Message::new(subject.clone(), frame);
-    if let Err(error) = bus.store_now(message, Expect::Nothing).await {
-        debug!(%error, "events were not stored");
+    match timeout(STORE_LIMIT, bus.store_now(message, Expect::Nothing)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => debug!(%error, "events were not stored"),
+        Err(_) => debug!("events were perhaps not stored: no answer within {STORE_LIMIT:?}"),
     }
 }
 

@@ -191,6 +191,17 @@ impl Seat {
     }
 }
 
+/// What a signal tells a process, if that is more than it was told before. The second TERM ends a service at once,
+/// and what kills it counts from then on.
+fn told_by(signal: Signal, before: Option<Told>) -> Option<Told> {
+    match (signal, before) {
+        (Signal::TERM, None) => Some(Told::Drain),
+        (Signal::TERM, Some(Told::Drain)) => Some(Told::Kill),
+        (Signal::KILL, None | Some(Told::Drain)) => Some(Told::Kill),
+        _ => None,
+    }
+}
+
 fn urls_of(ports: &[u16]) -> String {
     let urls = ports.iter().map(|port| format!("nats://127.0.0.1:{port}"));
     urls.collect::<Vec<_>>().join(",")
@@ -281,22 +292,13 @@ impl Keeper {
                 .id()
                 .and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
             let Some(pid) = pid else { continue };
-            let told = match signal {
-                Signal::KILL => Some(Told::Kill),
-                Signal::TERM => {
-                    deadline = Some(tokio::time::Instant::now() + DRAIN_LIMIT);
-                    Some(Told::Drain)
-                }
-                _ => None,
-            };
-            if let (Some(told), Some(fact)) = (told, lock(&self.lives).get_mut(&life)) {
-                match (&fact.told, told) {
-                    // What kills it counts from then on; the first word counts otherwise.
-                    (None, _) | (Some((_, Told::Drain)), Told::Kill) => {
-                        fact.told = Some((Moment::now(), told));
-                    }
-                    _ => {}
-                }
+            if signal == Signal::TERM {
+                deadline = Some(tokio::time::Instant::now() + DRAIN_LIMIT);
+            }
+            if let Some(fact) = lock(&self.lives).get_mut(&life)
+                && let Some(told) = told_by(signal, fact.told.map(|(_, told)| told))
+            {
+                fact.told = Some((Moment::now(), told));
             }
             kill_process(pid, signal).context("it cannot be signalled")?;
         }
@@ -345,5 +347,26 @@ impl Keeper {
             let reading = logs.clone().read(life, pipe, self.unread.clone());
             self.readers.spawn(async move { drop(reading.await) });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_word_to_end_kills_and_the_first_kill_counts() {
+        let drain = told_by(Signal::TERM, None);
+        assert_eq!(drain, Some(Told::Drain));
+        for signal in [Signal::TERM, Signal::KILL] {
+            assert_eq!(told_by(signal, drain), Some(Told::Kill));
+            assert_eq!(
+                told_by(signal, Some(Told::Kill)),
+                None,
+                "it was dead already"
+            );
+        }
+        assert_eq!(told_by(Signal::KILL, None), Some(Told::Kill));
+        assert_eq!(told_by(Signal::STOP, None), None);
     }
 }

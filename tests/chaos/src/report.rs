@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::facts::{History, Span};
-use crate::fault::Role;
+use crate::fault::{Life, Role};
 use crate::judge::{Class, Verdict, Violation};
 use crate::logs::lines_about;
 use crate::spread::Spread;
@@ -199,6 +199,9 @@ fn timelines(storm: &Storm, violations: &[&Violation]) -> String {
 fn timeline(storm: &Storm, id: &str) -> String {
     let history = &storm.history;
     let mut lines = lines_about(&storm.logs, id);
+    for (_, line) in &mut lines {
+        mark_old(history, line);
+    }
     if let Some(task) = history.known_tasks().get(id) {
         let job = &task.job;
         let what = format!(
@@ -256,6 +259,47 @@ fn timeline(storm: &Storm, id: &str) -> String {
     text
 }
 
+/// Says so if who said a line is of the older release: what such a process does cannot be mended.
+fn mark_old(history: &History, line: &mut String) {
+    let life = line.split(' ').next().and_then(Life::parse);
+    let is_old = life.is_some_and(|life| history.lives.get(&life).is_some_and(|fact| fact.old));
+    if is_old {
+        line.push_str(" (older release)");
+    }
+}
+
 fn seconds(began: Moment, at: Moment) -> f64 {
     at.since(began).as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::LifeFact;
+
+    #[test]
+    fn who_is_of_the_older_release_is_marked() {
+        let fact = |old| LifeFact {
+            pid: 1,
+            old,
+            started: Moment(0),
+            told: None,
+            ended: None,
+            how: String::new(),
+            peak_bytes: 0,
+        };
+        let mut history = History::default();
+        for (name, old) in [("scheduler1.1", true), ("scheduler1.2", false)] {
+            history.lives.insert(Life::parse(name).unwrap(), fact(old));
+        }
+        let marked = |line: &str| {
+            let mut line = line.to_owned();
+            mark_old(&history, &mut line);
+            line
+        };
+        let old = marked("scheduler1.1   assigned task=1");
+        assert_eq!(old, "scheduler1.1   assigned task=1 (older release)");
+        assert_eq!(marked("scheduler1.2   assigned"), "scheduler1.2   assigned");
+        assert_eq!(marked("submitted (x)"), "submitted (x)");
+    }
 }

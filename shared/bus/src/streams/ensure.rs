@@ -14,7 +14,7 @@ use tracing::info;
 
 use super::{LEASE_TTL, MIB, StreamError, StreamName, StreamOptions, compare};
 use crate::connect::Bus;
-use crate::limit::{Cause, limited, within};
+use crate::limit::{Cause, asked, limited, within};
 use crate::subjects::Subjects;
 
 /// A stream that is there.
@@ -105,7 +105,11 @@ impl Bus {
             source,
         };
         let jetstream = self.jetstream().map_err(failed)?;
-        match limited(jetstream.get_stream(stream)).await {
+        let stands = |found: &Result<_, GetStreamError>| match found {
+            Ok(_) => true,
+            Err(error) => !is_passing(error),
+        };
+        match asked(|| jetstream.get_stream(stream), stands).await {
             Ok(Ok(found)) => {
                 let info = found.cached_info();
                 Ok(Some(Existing {
@@ -199,6 +203,17 @@ fn compare_bucket(found: &Config, wanted: &kv::Config) -> Result<(), StreamError
         }
     }
     Ok(())
+}
+
+/// The servers are electing a leader, or the question was lost.
+fn is_passing(error: &GetStreamError) -> bool {
+    match error.kind() {
+        GetStreamErrorKind::Request => true,
+        GetStreamErrorKind::JetStream(inner) => {
+            inner.error_code() == ErrorCode::CLUSTER_NOT_AVAILABLE
+        }
+        _ => false,
+    }
 }
 
 fn is_not_found(error: &GetStreamError) -> bool {

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use rota_bus::{
-    Bus, Found, Freshness, LaneEvent, LaneReader, Lease, LeaseName, PullEnd, Settlement,
+    Bus, Found, Freshness, LaneEvent, LaneReader, Lease, LeaseName, Opened, PullEnd, Settlement,
     StoredRetry, StreamOptions,
 };
 use rota_local::{NatsServer, ServerOptions};
@@ -166,7 +166,7 @@ const STEP_DOWN: &str = "CONSUMER.LEADER.STEPDOWN.ROTA_READY.lane_mail_5";
 /// A reader of the lane with one pull open, at a server that the bus is not connected to.
 async fn pulling(cluster: &Cluster, count: u32) -> (LaneReader, usize) {
     let lane = lane("mail");
-    let opened = cluster.bus.open_lane(&lane).await.expect("opened");
+    let opened = open(cluster, &lane).await;
     let leader = cluster.lead_by(INFO, STEP_DOWN, &[1, 2]).await;
     let mut reader = cluster.bus.lane_reader().await.expect("a reader");
     reader.add(lane.clone(), &opened);
@@ -186,15 +186,21 @@ async fn pulling(cluster: &Cluster, count: u32) -> (LaneReader, usize) {
     }
 }
 
-async fn open_again(cluster: &Cluster, reader: &mut LaneReader, lane: &Lane, count: u32) {
+/// Opens a lane; servers that elect leaders refuse at first.
+async fn open(cluster: &Cluster, lane: &Lane) -> Opened {
     let opening = async {
         loop {
-            if let Ok(opened) = cluster.bus.open_lane(lane).await {
-                return opened;
+            match cluster.bus.open_lane(lane).await {
+                Ok(opened) => return opened,
+                Err(_) => sleep(Duration::from_millis(20)).await,
             }
         }
     };
-    let opened = timeout(CLUSTER_LIMIT, opening).await.expect("opened");
+    timeout(CLUSTER_LIMIT, opening).await.expect("opened")
+}
+
+async fn open_again(cluster: &Cluster, reader: &mut LaneReader, lane: &Lane, count: u32) {
+    let opened = open(cluster, lane).await;
     reader.add(lane.clone(), &opened);
     reader.pull(lane, count).await.expect("pulled");
 }
@@ -228,7 +234,7 @@ async fn a_pull_is_cut_when_its_consumer_gets_another_leader(cluster: &Cluster) 
 /// Its acks may be lost all the same.
 async fn a_lane_is_opened_anew_though_nothing_was_pulled(cluster: &Cluster) {
     let lane = lane("mail");
-    let opened = cluster.bus.open_lane(&lane).await.expect("opened");
+    let opened = open(cluster, &lane).await;
     let mut reader = cluster.bus.lane_reader().await.expect("a reader");
     reader.add(lane.clone(), &opened);
     cluster.bus.flush().await.expect("received");
