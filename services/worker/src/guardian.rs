@@ -107,7 +107,8 @@ struct Errand {
 }
 
 impl Guardian {
-    /// Starts a guardian for a worker, and others after it should it die.
+    /// Starts a guardian for a worker, and others after it should it die. The first is there when this
+    /// returns: a worker that offers itself is guarded.
     pub(crate) fn start(worker: WorkerId, processes: Processes, connect: &ConnectOptions) -> Self {
         let errand = Errand {
             env: environment(connect),
@@ -115,7 +116,8 @@ impl Guardian {
             processes,
         };
         let dismissed = CancellationToken::new();
-        let keeping = tokio::spawn(errand.keep(dismissed.clone()));
+        let first = errand.start();
+        let keeping = tokio::spawn(errand.keep(first, dismissed.clone()));
         Self {
             dismissed,
             keeping: AbortOnDropHandle::new(keeping),
@@ -131,11 +133,12 @@ impl Guardian {
 }
 
 impl Errand {
-    async fn keep(self, dismissed: CancellationToken) {
+    async fn keep(self, first: io::Result<Child>, dismissed: CancellationToken) {
         let (mut pause, mut trouble) = (PAUSE_FIRST, Throttle::default());
+        let mut next = Some(first);
         loop {
             let started = Instant::now();
-            match self.start() {
+            match next.take().unwrap_or_else(|| self.start()) {
                 Ok(mut guardian) => {
                     tokio::select! {
                         biased;

@@ -165,8 +165,27 @@ fn guardians(beat: &Heartbeat) -> Vec<Pid> {
     found.collect()
 }
 
+/// The guardian, once it takes no notice of signals. Before that it can be ended: if it is stopped when the
+/// worker dies, the kernel sends it SIGHUP, as to each group that nobody is left to continue.
 async fn guardian(beat: &Heartbeat) -> Result<Pid> {
-    until("no guardian", || guardians(beat).first().copied()).await
+    until("no guardian", || {
+        guardians(beat)
+            .into_iter()
+            .find(|pid| ignores_hangups(*pid))
+    })
+    .await
+}
+
+fn ignores_hangups(pid: Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()));
+    let caught = status.ok().and_then(|status| {
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("SigCgt:"))?;
+        u64::from_str_radix(line.trim(), 16).ok()
+    });
+    // The first bit is the first signal.
+    caught.is_some_and(|caught| caught & (1 << (Signal::HUP.as_raw() - 1)) != 0)
 }
 
 async fn until_unguarded(beat: &Heartbeat) -> Result<()> {
