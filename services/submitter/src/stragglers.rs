@@ -27,8 +27,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 const AGE_MIN: Span = Span::from_secs(20);
 /// How long no lane may have refused.
 const CALM_MIN: Duration = Duration::from_secs(20);
-/// Messages that are looked at at a time.
-const LOOKS_MAX: usize = 100;
+/// Messages that are looked at at a time, and the bytes of their bodies. A server that is killed can forget
+/// thousands at once.
+const LOOKS_MAX: usize = 1_000;
+const LOOK_BYTES_MAX: usize = 16 << 20;
 
 /// When to look, and what was seen.
 #[derive(Debug, Clone)]
@@ -101,13 +103,17 @@ impl Stragglers {
 /// Old messages, in their order; those of a newer Rota, which are left there, are none.
 async fn find(settler: &Settler, rules: &Rules) -> Result<Vec<FeedMessage>, FeedError> {
     let mut found = Vec::new();
-    let mut from = 1;
+    let (mut from, mut bytes) = (1, 0);
     for _ in 0..LOOKS_MAX {
+        if bytes >= LOOK_BYTES_MAX {
+            break;
+        }
         let next = settler.bus().straggler(rules.source, from, AGE_MIN).await?;
         let Some(message) = next else {
             break;
         };
         from = message.sequence + 1;
+        bytes += message.payload.len();
         match rules.decide(&Arrival::from(&message)) {
             Decision::Leave(_) => {}
             Decision::Ready(_) | Decision::Reject(_) | Decision::Bury(_) => found.push(message),

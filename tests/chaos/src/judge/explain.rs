@@ -191,11 +191,11 @@ impl Explanation {
     }
 }
 
-/// Whether a worker's end is what a moment has to do with: for those who look for causes.
+/// How many processes of a role were killed in a time.
 #[must_use]
-pub fn killed_between(history: &History, from: Moment, to: Moment) -> usize {
+pub fn killed_between(history: &History, role: Role, from: Moment, to: Moment) -> usize {
     let lives = history.lives.iter();
-    let workers = lives.filter(|(life, _)| life.place.role == Role::Worker);
-    let killed = workers.filter_map(|(_, fact)| fact.killed());
+    let of_role = lives.filter(|(life, _)| life.place.role == role);
+    let killed = of_role.filter_map(|(_, fact)| fact.killed());
     killed.filter(|at| (from..=to).contains(at)).count()
 }

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::explain::killed_between;
 use super::{Class, Severity, Verdict};
+use crate::clock::Moment;
 use crate::facts::{Execution, Genuine, History, StoredResult, Task};
+use crate::fault::Role;
 use crate::job::{Ending, Then};
 use crate::ledger::Outcome;
 
@@ -31,7 +33,7 @@ pub(super) fn judge(history: &History, verdict: &mut Verdict) {
         let what = format!("{unseen} results were replaced before they were seen");
         verdict.find(Class::TwoResults, None, what);
     }
-    judge_dead_letters(history, &results, verdict);
+    judge_dead_letters(history, &results, &by_task, verdict);
 }
 
 fn judge_task(
@@ -137,13 +139,8 @@ fn judge_outcome(
         return;
     }
     if said.state == "failed" && said.reason.contains("poison") {
-        let killed = killed_between(history, task.sent, result.at);
-        let here = ran.iter().filter(|ran| {
-            let life = history.lives.get(&ran.worker);
-            life.is_some_and(|life| life.killed().is_some_and(|at| ran.runs_at(at)))
-        });
-        let here = here.count();
-        if killed >= POISON_WORKERS && here >= POISON_SEEN {
+        let (killed, here) = taken_down(history, task, result.at, ran);
+        if looks_poisonous(killed, here) {
             return;
         }
         let what = format!(
@@ -163,6 +160,20 @@ fn judge_outcome(
         said.state, said.attempts, said.reason, task.job.fails, task.attempts_max
     );
     verdict.find(Class::WrongOutcome, Some(id), what);
+}
+
+/// Workers that were killed until then, and how many of them while they ran the task.
+fn taken_down(history: &History, task: &Task, until: Moment, ran: &[&Execution]) -> (usize, usize) {
+    let killed = killed_between(history, Role::Worker, task.sent, until);
+    let here = ran.iter().filter(|ran| {
+        let life = history.lives.get(&ran.worker);
+        life.is_some_and(|life| life.killed().is_some_and(|at| ran.runs_at(at)))
+    });
+    (killed, here.count())
+}
+
+fn looks_poisonous(killed: usize, here: usize) -> bool {
+    killed >= POISON_WORKERS && here >= POISON_SEEN
 }
 
 /// Results and executions of ids that nobody confirmed.
@@ -208,6 +219,7 @@ fn judge_strangers(
 fn judge_dead_letters(
     history: &History,
     results: &BTreeMap<&str, Vec<&StoredResult>>,
+    by_task: &BTreeMap<&str, Vec<&Execution>>,
     verdict: &mut Verdict,
 ) {
     let failed = results.iter().filter(|(_, stored)| {
@@ -224,10 +236,28 @@ fn judge_dead_letters(
         );
     }
     for id in dead.difference(&failed) {
-        verdict.find(
-            Class::DeadLetters,
-            Some(id),
-            "a dead letter, but it did not fail for good",
-        );
+        let ran = by_task.get(id).map_or(&[][..], Vec::as_slice);
+        let (severity, what) = match results.get(id).and_then(|stored| stored.last()) {
+            Some(result) if is_orphan(history, id, result, ran) => (
+                Severity::Warning,
+                "a dead letter of a scheduler that died before it stored the result; the next let it run on",
+            ),
+            _ => (
+                Severity::Violation,
+                "a dead letter, but it did not fail for good",
+            ),
+        };
+        verdict.note(severity, Class::DeadLetters, Some(id), what);
     }
+}
+
+/// The letter is stored before the result, so a scheduler that dies in between leaves a letter alone, and
+/// what it knew of losses may die with it. So there must have been cause for the letter, and such a death.
+fn is_orphan(history: &History, id: &str, result: &StoredResult, ran: &[&Execution]) -> bool {
+    let Some(task) = history.tasks.get(id) else {
+        return false;
+    };
+    let (killed, here) = taken_down(history, task, result.at, ran);
+    let died = killed_between(history, Role::Scheduler, task.sent, result.at);
+    looks_poisonous(killed, here) && died > 0
 }

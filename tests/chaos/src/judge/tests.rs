@@ -110,7 +110,11 @@ impl Scene {
     }
 
     fn kill(&mut self, number: usize, time: u64) {
-        let life = self.0.lives.get_mut(&worker(number)).unwrap();
+        self.kill_life(worker(number), time);
+    }
+
+    fn kill_life(&mut self, life: Life, time: u64) {
+        let life = self.0.lives.get_mut(&life).unwrap();
         life.told = Some((at(time), Told::Kill));
         life.ended = Some(at(time + 1));
     }
@@ -326,6 +330,39 @@ fn poison_needs_three_workers_that_were_really_killed_and_two_that_ran_it() {
     let mut scene = buried(&[1, 2]);
     scene.kill(4, 4_000);
     assert_eq!(scene.classes(), [], "the third had it, but had not begun");
+}
+
+#[test]
+fn a_letter_without_a_result_needs_cause_and_a_scheduler_that_died() {
+    let run_on = |killed: &[usize], scheduler: bool| {
+        let mut scene = Scene::new(0);
+        for number in 1..=3 {
+            let time = number as u64 * 1_000;
+            scene.began(number, 1, time);
+            if killed.contains(&number) {
+                scene.kill(number, time + 500);
+            }
+        }
+        if scheduler {
+            let leader = Life {
+                place: place(Role::Scheduler, 1),
+                number: 1,
+            };
+            scene.0.lives.insert(leader, life());
+            scene.kill_life(leader, 3_600);
+        }
+        scene.ran(4, 1, 4_000..4_100, DONE);
+        scene.result("t", "completed", 1, 4_200);
+        scene.0.dead.push("t".to_owned());
+        let verdict = scene.verdict();
+        verdict
+            .violations
+            .iter()
+            .any(|found| found.class == Class::DeadLetters)
+    };
+    assert!(!run_on(&[1, 2, 3], true), "it died with what it knew");
+    assert!(run_on(&[1, 2, 3], false), "nobody died who wrote it");
+    assert!(run_on(&[1, 2], true), "there was no cause for it");
 }
 
 #[test]
