@@ -1,7 +1,7 @@
 //! The loop over one feed: read, decide, begin, and wait for the confirmations beside it.
 //!
 //! ```text
-//! opening ──feed──► reading ──store refused──► pausing ──1 s──► reading
+//! opening ──feed──► reading ──store refused, too much scheduled──► pausing ──1 s, room──► reading
 //!    ▲                 └── read failed, connection broke, waited too long ──► opening, after a short pause
 //!    └─────────────────────────────────┘       any ── told to stop ──► draining
 //! ```
@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::decision::{Arrival, Rules};
+use crate::schedule::ScheduleGate;
 use crate::settle::{GIVE_BACK_PAUSE, Settler};
 use crate::stragglers::Stragglers;
 use crate::window::{Settled, Window};
@@ -57,6 +58,8 @@ pub(crate) struct Intake {
     part: &'static str,
     source: FeedSource,
     body_bytes_max: usize,
+    /// Closed while nothing new is to be taken; nothing where all is taken.
+    gate: Option<ScheduleGate>,
     window: Window,
     stragglers: Stragglers,
     /// Since when the feed cannot be read.
@@ -96,22 +99,42 @@ enum ReadEnd {
 }
 
 impl Intake {
-    /// A loop over a source; `part` names it in the log. `body_max` lowers the server's own limit.
-    pub(crate) fn new(
+    /// A loop over what is submitted. `body_max` lowers the server's own limit.
+    pub(crate) fn of_submissions(
         settler: Arc<Settler>,
-        part: &'static str,
-        source: FeedSource,
         body_max: Option<usize>,
+        schedule_max: u64,
     ) -> Self {
+        let gate = ScheduleGate::new(settler.bus().clone(), schedule_max);
+        Self {
+            body_bytes_max: body_max.unwrap_or(usize::MAX),
+            gate: Some(gate),
+            ..Self::new(settler, "submissions", FeedSource::Submissions)
+        }
+    }
+
+    /// A loop over what has fallen due, of which all was let in before.
+    pub(crate) fn of_due(settler: Arc<Settler>) -> Self {
+        Self::new(settler, "due", FeedSource::Due)
+    }
+
+    /// `part` names it in the log.
+    fn new(settler: Arc<Settler>, part: &'static str, source: FeedSource) -> Self {
         Self {
             settler,
             part,
             source,
-            body_bytes_max: body_max.unwrap_or(usize::MAX),
+            body_bytes_max: usize::MAX,
+            gate: None,
             window: Window::new(part),
             stragglers: Stragglers::new(Instant::now()),
             broken: None,
         }
+    }
+
+    /// What it is called in the log.
+    pub(crate) const fn part(&self) -> &'static str {
+        self.part
     }
 
     /// Runs until it is told to stop.
@@ -172,12 +195,14 @@ impl Intake {
         // When a lane refuses, the next would be refused too: nothing is begun for a while.
         let mut resume_at = None;
         loop {
-            let may_read = resume_at.is_none() && self.window.has_room();
+            let is_open = self.gate.as_ref().is_none_or(ScheduleGate::is_open);
+            let may_read = is_open && resume_at.is_none() && self.window.has_room();
             let OpenFeed { feed, age, .. } = open;
             tokio::select! {
                 biased;
                 () = &mut told_to_stop => return ReadEnd::Draining,
                 () = reached(resume_at) => resume_at = None,
+                () = turn_of(&mut self.gate) => self.handle_gate(),
                 _ = ticks.tick() => {
                     if age.turn(Instant::now()) > STOOD_STILL {
                         return ReadEnd::broken("this process stood still");
@@ -204,6 +229,15 @@ impl Intake {
                     return ReadEnd::broken("the connection was interrupted");
                 }
             }
+        }
+    }
+
+    /// What waits before a closed gate is not left behind.
+    fn handle_gate(&mut self) {
+        if let Some(gate) = &self.gate
+            && !gate.is_open()
+        {
+            self.stragglers.handle_refusal(Instant::now());
         }
     }
 
@@ -343,6 +377,13 @@ async fn hand_back(bus: &Bus, mut feed: Feed) {
     }
     let flushed = bus.flush().await.is_ok();
     debug!(messages = arrived.len(), flushed, "handed back");
+}
+
+async fn turn_of(gate: &mut Option<ScheduleGate>) {
+    match gate {
+        Some(gate) => gate.turn().await,
+        None => pending().await,
+    }
 }
 
 async fn reached(time: Option<Instant>) {

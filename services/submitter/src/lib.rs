@@ -7,8 +7,8 @@
 //! ```
 //!
 //! In reading order: [`run`] starts the parts, `intake` is the loop over one feed, `decision` says what
-//! becomes of a message and does no I/O, `kinds` how many kinds may wait, `settle` carries it out, `window`
-//! bounds what is under way, `stragglers` looks for what no feed brings.
+//! becomes of a message and does no I/O, `kinds` how many kinds may wait, `schedule` whether anything new is
+//! taken, `settle` carries it out, `window` bounds what is under way, `stragglers` looks for what no feed brings.
 //!
 //! What must hold: a message is acked only when the server has confirmed what stands for it, so nothing is
 //! lost when the process dies at any point; messages reach their lanes in the order of the intake; and any
@@ -18,6 +18,7 @@ mod decision;
 mod hints;
 mod intake;
 mod kinds;
+mod schedule;
 mod settle;
 mod stragglers;
 mod window;
@@ -26,7 +27,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rota_bus::{Bus, EventSender, FeedSource};
+use rota_bus::{Bus, EventSender};
 use rota_service::{Failure, Installation, Lifecycle, Shutdown};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -56,8 +57,17 @@ pub struct Args {
     /// consumer, so that a client which makes up kinds would harm all others.
     #[arg(long, env = "ROTA_KINDS_MAX", value_name = "COUNT", default_value_t = KINDS_MAX, value_parser = parse_kinds_max)]
     pub kinds_max: usize,
+
+    /// How much may wait in ROTA_SCHEDULE: beyond it no new submissions are taken
+    ///
+    /// They wait in ROTA_INTAKE meanwhile; what falls due is taken all the same. The server itself cannot bound
+    /// this stream, so that tasks which fail and wait for their retry would fill its disk.
+    #[arg(long, env = "ROTA_SCHEDULE_MAX", value_name = "COUNT", default_value_t = SCHEDULE_MAX, value_parser = parse_schedule_max)]
+    pub schedule_max: u64,
 }
 
+/// With inputs of a kilobyte, some two gigabytes: as much as ROTA_READY takes.
+const SCHEDULE_MAX: u64 = 1_000_000;
 /// As many as ROTA_READY may have consumers.
 const KINDS_MAX: usize = 10_000;
 
@@ -68,16 +78,21 @@ fn parse_kinds_max(text: &str) -> Result<usize, String> {
     }
 }
 
+fn parse_schedule_max(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(count @ 1..) => Ok(count),
+        Ok(0) | Err(_) => Err("must be a whole number, at least 1".to_owned()),
+    }
+}
+
 /// Runs a submitter over a connection that is there already and within this future alone: dropped, it is gone.
 /// For tests of the whole system in one runtime.
 #[doc(hidden)]
 pub async fn run_on(bus: Bus, kinds_max: usize, draining: CancellationToken) {
     let (events, storing_events) = EventSender::new(bus.clone(), SERVICE);
     let settler = Arc::new(Settler::new(bus, events, kinds_max));
-    let intake = |part, source| Intake::new(settler.clone(), part, source, None);
-    let submissions = intake("submissions", FeedSource::Submissions);
-    let due = intake("due", FeedSource::Due);
-    drop(settler);
+    let submissions = Intake::of_submissions(settler.clone(), None, SCHEDULE_MAX);
+    let due = Intake::of_due(settler);
     tokio::join!(
         Box::pin(submissions.run(draining.clone())),
         Box::pin(due.run(draining)),
@@ -100,19 +115,18 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), Failure> {
         Ok::<(), Infallible>(())
     });
     let settler = Arc::new(Settler::new(bus.clone(), events, args.kinds_max));
-    for (part, source) in [
-        ("submissions", FeedSource::Submissions),
-        ("due", FeedSource::Due),
+    let (body_max, schedule_max) = (args.body_max, args.schedule_max);
+    // The events end when the last sender is gone, so the settler is theirs alone.
+    for intake in [
+        Intake::of_submissions(settler.clone(), body_max, schedule_max),
+        Intake::of_due(settler),
     ] {
-        let intake = Intake::new(settler.clone(), part, source, args.body_max);
         let draining = lifecycle.draining().clone();
-        lifecycle.spawn_vital(part, async move {
+        lifecycle.spawn_vital(intake.part(), async move {
             intake.run(draining).await;
             Ok::<(), Infallible>(())
         });
     }
-    // The events end when the last sender is gone.
-    drop(settler);
     let outcome = lifecycle.wait_drained(GRACE).await;
     // What is settled must not come again: its acks leave before the connection is closed.
     if let Err(error) = bus.flush().await {
@@ -151,6 +165,18 @@ mod tests {
         for bad in ["0", "many", "1000001"] {
             let told = parse(&["--kinds-max", bad]).unwrap_err().to_string();
             assert!(told.contains("from 1 to 1000000"), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_million_may_wait_in_the_schedule_unless_said_otherwise() {
+        let args = parse(&[]).expect("the defaults are good");
+        assert_eq!(args.schedule_max, 1_000_000);
+        let args = parse(&["--schedule-max", "3"]).expect("a number");
+        assert_eq!(args.schedule_max, 3);
+        for bad in ["0", "much"] {
+            let told = parse(&["--schedule-max", bad]).unwrap_err().to_string();
+            assert!(told.contains("at least 1"), "{told}");
         }
     }
 

@@ -1,5 +1,5 @@
-//! How many lanes have tasks: what the submitter asks before it lets in a kind that it does not know. Cheap,
-//! as the server counts subjects anyway.
+//! How many lanes have tasks, and how many messages wait in the schedule: what the submitter asks before it lets
+//! in a kind that it does not know, and whether it lets in anything. Cheap, as the server counts them anyway.
 
 use crate::connect::Bus;
 use crate::inspect::InspectError;
@@ -14,6 +14,17 @@ impl Bus {
     pub async fn count_lanes(&self) -> Result<u64, InspectError> {
         let what = self.subjects().stream(StreamName::Ready.part());
         let counted = within(self.subject_count_of(&what)).await;
+        counted.map_err(|source| InspectError { what, source })
+    }
+
+    /// How many messages are in the schedule: those that wait for their time, and what has fallen due and was not
+    /// passed on yet.
+    ///
+    /// # Errors
+    /// [`InspectError`] when the server does not tell.
+    pub async fn count_scheduled(&self) -> Result<u64, InspectError> {
+        let what = self.subjects().stream(StreamName::Schedule.part());
+        let counted = within(self.message_count_of(&what)).await;
         counted.map_err(|source| InspectError { what, source })
     }
 }

@@ -42,6 +42,7 @@ struct Counted {
 
 #[derive(Deserialize)]
 struct CountedState {
+    messages: u64,
     #[serde(default)]
     num_subjects: u64,
 }
@@ -118,10 +119,18 @@ impl Bus {
 
     /// How many subjects have messages in a stream.
     pub(crate) async fn subject_count_of(&self, stream: &str) -> Result<u64, ApiError> {
-        let info: Counted = self
-            .api(&format!("STREAM.INFO.{stream}"), String::new())
-            .await?;
-        Ok(info.state.num_subjects)
+        Ok(self.counts_of(stream).await?.num_subjects)
+    }
+
+    /// How many messages are in a stream.
+    pub(crate) async fn message_count_of(&self, stream: &str) -> Result<u64, ApiError> {
+        Ok(self.counts_of(stream).await?.messages)
+    }
+
+    async fn counts_of(&self, stream: &str) -> Result<CountedState, ApiError> {
+        let call = format!("STREAM.INFO.{stream}");
+        let info: Counted = self.api(&call, String::new()).await?;
+        Ok(info.state)
     }
 
     /// The subjects under a pattern that have messages in a stream, with their number, in order.

@@ -20,7 +20,7 @@
 //! results   reading results, and settling one
 //! lookup    whether tasks have ended or wait, many at a time
 //! inspect   sizes and ages, for those who watch
-//! census    how many lanes have tasks, for who lets kinds in
+//! census    how many lanes have tasks and how much is in the schedule, for who lets tasks in
 //! events    telling what happened, in batches
 //! ```
 //!

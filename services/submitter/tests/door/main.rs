@@ -6,15 +6,15 @@ mod world;
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use rota_bus::{Expect, FeedSource, Message, StreamName};
+use anyhow::{Context, Result, anyhow};
+use rota_bus::{Expect, FeedSource, Message, StoredRetry, StreamName};
 use rota_wire::event::{Event, EventBatch};
 use rota_wire::frame;
 use rota_wire::headers::{
     ATTEMPT, ID, MSG_ID, PRIORITY, REASON, RECHECK, STATE, SUBMITTED, TIMEOUT,
 };
 use rota_wire::result::FinalState;
-use rota_wire::{Kind, Lane, Priority, TaskId};
+use rota_wire::{Headers, Kind, Lane, Micros, Priority, Span, TaskId, TaskSpec};
 use rustix::process::Signal;
 use tokio::time::timeout;
 
@@ -447,7 +447,7 @@ async fn a_submitter_that_stood_still_does_not_pass_on_what_another_has_got_mean
 {
     const MANY: u64 = 100;
     let world = World::start().await?;
-    let mut stopped = Process::start(&world.server)?;
+    let mut stopped = Process::start(&world.server, &[])?;
     stopped.line_with("ready").await?;
     // Its pull waits at the server when it is stopped, so that the messages go to it.
     eventually("it pulls", async || {
@@ -470,6 +470,54 @@ async fn a_submitter_that_stood_still_does_not_pass_on_what_another_has_got_mean
     world.until_empty(StreamName::Intake).await;
     assert_eq!(world.state(StreamName::Ready).await.last_sequence, MANY + 1);
     other.stop().await
+}
+
+/// Puts a failed task's second attempt into the schedule, as the scheduler does.
+async fn store_retry(world: &World, seq: u64, wait: Span) -> Result<()> {
+    let submitted = TaskSpec::from_submission("echo", &Headers::default(), seq, Micros::now());
+    let mut task = submitted.map_err(|refused| anyhow!("{refused:?}"))?;
+    task.attempt = 2;
+    let stored = world.bus.store_retry(&task, "again".into(), wait).await?;
+    anyhow::ensure!(stored == StoredRetry::New, "{stored:?}");
+    Ok(())
+}
+
+/// The ids in the lanes, in the order in which they came there.
+async fn ids(world: &World) -> Result<Vec<String>> {
+    let mut ids = Vec::new();
+    for sequence in 1..=world.state(StreamName::Ready).await.last_sequence {
+        let task = world.ready(sequence).await?;
+        ids.push(task.headers.value(ID).context("an id")?.to_owned());
+    }
+    Ok(ids)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_too_much_is_scheduled_submissions_wait_at_the_door_and_what_is_due_passes()
+-> Result<()> {
+    let world = World::start().await?;
+    for seq in [101, 102] {
+        store_retry(&world, seq, Span::from_secs(6)).await?;
+    }
+    for seq in [201, 202, 203] {
+        store_retry(&world, seq, Span::from_secs(3_600)).await?;
+    }
+    let mut submitter = Process::start(&world.server, &["--schedule-max", "3"])?;
+    submitter.line_with("taking no new submissions").await?;
+    world.submit("echo", &[], b"new".to_vec()).await?;
+    fall_due(&world, due(&world, "passes", "2", &[])).await?;
+    world.until_stored(StreamName::Ready, 1).await;
+    assert_eq!(world.state(StreamName::Intake).await.messages, 1);
+
+    // As many as may wait are no hindrance.
+    world.until_stored(StreamName::Ready, 4).await;
+    world.until_empty(StreamName::Intake).await;
+    let mut ids = ids(&world).await?;
+    ids[1..3].sort();
+    assert_eq!(ids, ["passes", "101", "102", "1"]);
+    assert_eq!(world.state(StreamName::Schedule).await.messages, 3);
+    submitter.line_with("taking submissions again").await?;
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -18,9 +18,10 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) fn start(server: &NatsServer) -> Result<Self> {
+    pub(crate) fn start(server: &NatsServer, flags: &[&str]) -> Result<Self> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_rota-submitter"))
             .args(["--nats", &server.url()])
+            .args(flags)
             .env_clear()
             .stdout(Stdio::piped())
             .kill_on_drop(true)

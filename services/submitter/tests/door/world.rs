@@ -66,6 +66,7 @@ impl World {
             installation,
             body_max,
             kinds_max,
+            schedule_max: 1_000_000,
         };
         let shutdown = Shutdown::new();
         let run = rota_submitter::run(args, shutdown.clone());
