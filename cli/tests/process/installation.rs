@@ -83,6 +83,15 @@ impl Installation {
         }
     }
 
+    /// The first line with all these texts, which may have been seen while another was waited for.
+    pub(crate) fn line_ever_with(&mut self, texts: &[&str]) -> String {
+        let fits = |line: &&String| texts.iter().all(|text| line.contains(text));
+        match self.seen.iter().find(fits) {
+            Some(line) => line.clone(),
+            None => self.line_with(texts),
+        }
+    }
+
     /// A client command for this installation, to its end.
     pub(crate) fn client(&self, args: &[&str]) -> Output {
         rota(args).args(["--nats", &self.url]).output().unwrap()
