@@ -1,3 +1,5 @@
+//! The figures of deaths and what is promised of them, on waits that were made up.
+
 use super::*;
 
 fn waits(spans_ms: &[u64]) -> Vec<Wait> {

@@ -149,10 +149,13 @@ fn join(mut spans: Vec<Span>) -> Vec<Span> {
 }
 
 fn is_on_path(fact: &FaultFact, places: &[Place]) -> bool {
-    if fact.skipped.is_some() {
-        return false;
-    }
-    match &fact.fault {
+    fact.skipped.is_none() && touches_path(&fact.fault, places)
+}
+
+/// Whether a fault touches what lies between places and their tasks: schedulers, servers, or the places' own
+/// connection and clock. The end of a place is not its path.
+pub(crate) fn touches_path(fault: &Fault, places: &[Place]) -> bool {
+    match fault {
         Fault::Kill(place) | Fault::Drain(place) => place.role == Role::Scheduler,
         Fault::Stop(place, _)
         | Fault::Cut(place, _)

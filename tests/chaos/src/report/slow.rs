@@ -9,8 +9,9 @@ use std::time::Duration;
 use super::seconds;
 use crate::clock::Moment;
 use crate::facts::{History, Span};
-use crate::fault::{Fault, Life, Place, Role};
+use crate::fault::{Fault, Life, Place};
 use crate::judge::Wait;
+use crate::judge::explain::touches_path;
 
 /// What takes longer is explained.
 const SLOW: Duration = Duration::from_secs(5);
@@ -99,24 +100,8 @@ fn happened(history: &History, wait: &Wait) -> Vec<(Moment, String)> {
 
 /// Whether a fault can delay what begins on a worker.
 fn delays(fault: &Fault, worker: Place) -> bool {
-    match fault {
-        Fault::Kill(place)
-        | Fault::Drain(place)
-        | Fault::Stop(place, _)
-        | Fault::Cut(place, _)
-        | Fault::Slow(place, _)
-        | Fault::Stall(place, ..)
-        | Fault::StepClock(place, _)
-        | Fault::LeaveLog(place, _) => place.role == Role::Scheduler || *place == worker,
-        Fault::KillLeading
-        | Fault::KillServer(..)
-        | Fault::EndServer(..)
-        | Fault::StopServer(..)
-        | Fault::FillDisk(..)
-        | Fault::StepDownStream(_)
-        | Fault::StepDownConsumers(_) => true,
-        Fault::Forge => false,
-    }
+    let ends = matches!(fault, Fault::Kill(place) | Fault::Drain(place) if *place == worker);
+    ends || touches_path(fault, &[worker])
 }
 
 /// When no execution began for long, within a span.
